@@ -1,0 +1,1 @@
+//! From uploaded profiles to series: relabel, validate, normalise, split
