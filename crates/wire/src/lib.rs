@@ -1,0 +1,13 @@
+//! Profile formats on the wire: pprof, folded text, tree, trie and speedscope, to and from [`argand_model::Profile`].
+//!
+//! Pure functions over bytes: no I/O, no async. Bytes are foreign: decoders never panic, check their limits before they
+//! allocate, do not recurse and take time linear in their input and output. What a profile means (its labels, its
+//! name, what is dropped or shortened) is not decided here but in `ingest`.
+
+pub mod inflate;
+mod limits;
+pub mod pprof;
+pub mod proto;
+
+pub use limits::{DecodeLimits, LimitError, Quantity};
+pub use proto::{Field, ProtoError, Reader, Value};
