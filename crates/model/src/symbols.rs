@@ -61,6 +61,15 @@ impl Default for StringTable {
 }
 
 impl StringTable {
+    /// Takes over strings back to back and where each one ends.
+    ///
+    /// `None` unless `ends` starts with 0, ascends to the length of `text` and never cuts a character.
+    pub fn from_columns(text: String, ends: Vec<u32>) -> Option<Self> {
+        let cuts_well = ends.iter().all(|&end| text.is_char_boundary(end as usize));
+        let bounded = ends.first() == Some(&0) && ends.last().is_some_and(|&end| end as usize == text.len());
+        (cuts_well && bounded && ends.is_sorted()).then_some(Self { text, ends })
+    }
+
     /// Appends `text` without looking for an equal entry.
     pub fn push(&mut self, text: &str) -> StringId {
         let id = StringId::from_index(self.ends.len());
@@ -242,6 +251,14 @@ pub struct Stacks {
 }
 
 impl Stacks {
+    /// Takes over stacks back to back, each leaf first, and where each one ends.
+    ///
+    /// `None` unless `ends` ascends to the number of `locations`.
+    pub fn from_columns(locations: Vec<LocationId>, ends: Vec<u32>) -> Option<Self> {
+        let bounded = ends.last().map_or(0, |&end| end as usize) == locations.len();
+        (bounded && ends.is_sorted()).then_some(Self { locations, ends })
+    }
+
     /// Appends a stack, leaf first, and returns its index.
     pub fn push(&mut self, leaf_first: impl IntoIterator<Item = LocationId>) -> u32 {
         let index = u32::try_from(self.ends.len()).expect("tables are limited to u32 entries");
@@ -361,6 +378,20 @@ mod tests {
         let (a, b) = (strings.push("alpha"), strings.push("βeta"));
         assert_eq!((strings.get(StringId(0)), strings.get(a), strings.get(b)), ("", "alpha", "βeta"));
         assert_eq!(strings.iter().collect::<Vec<_>>(), ["", "alpha", "βeta"]);
+    }
+
+    #[test]
+    fn columns_are_taken_over_when_they_fit() {
+        let strings = |text: &str, ends: &[u32]| StringTable::from_columns(text.to_owned(), ends.to_vec());
+        assert_eq!(strings("aβ", &[0, 1, 3]).unwrap().iter().collect::<Vec<_>>(), ["", "a", "β"]);
+        for ends in [[].as_slice(), &[1, 3], &[0, 2, 3], &[0, 1], &[0, 3, 1, 3], &[0, 1, 3, 4]] {
+            assert_eq!(strings("aβ", ends), None, "{ends:?}");
+        }
+        let stacks = |ends: &[u32]| Stacks::from_columns(vec![LocationId(1), LocationId(2)], ends.to_vec());
+        assert_eq!(stacks(&[0, 2]).unwrap().get(1), [LocationId(1), LocationId(2)]);
+        for ends in [[].as_slice(), &[1], &[2, 1, 2], &[3]] {
+            assert_eq!(stacks(ends), None, "{ends:?}");
+        }
     }
 
     #[test]
