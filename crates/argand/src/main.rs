@@ -1,0 +1,50 @@
+//! The `argand` program: arguments, configuration, wiring, start and stop.
+
+mod cli;
+mod client;
+mod config;
+mod doctor;
+mod output;
+mod push;
+mod query;
+mod self_profile;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, ConfigCommand};
+
+/// Heap profiles of ourselves come from the allocator's own sampling.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("argand: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Up(options) => serve::up(&options, cli.log_format),
+        Command::Server(options) => serve::server(&options, cli.log_format),
+        Command::Push(options) => push::run(&options),
+        Command::Query(options) => query::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Config { command: ConfigCommand::Check(options) } => config::check(&options),
+        Command::Config { command: ConfigCommand::Show { options, diff_default } } => config::show(&options, diff_default),
+        Command::Config { command: ConfigCommand::Schema } => config::print_schema(),
+        Command::Completions { shell } => {
+            cli::print_completions(shell);
+            Ok(())
+        }
+        Command::Man => cli::print_manual(),
+    }
+}
