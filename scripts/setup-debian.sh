@@ -19,31 +19,37 @@ fail() {
   exit 1
 }
 
+may_be_root() {
+  [[ $EUID == 0 ]] || { have sudo && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; }
+}
+
 as_root() {
   if [[ $EUID == 0 ]]; then
     "$@"
-  elif have sudo && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
-    sudo "$@"
   else
-    return 1
+    sudo "$@"
   fi
 }
 
 apt_updated=no
+# The list of packages of a bare machine is empty until the first update.
+apt_update() {
+  [[ $apt_updated == no ]] || return 0
+  say "apt-get update"
+  as_root apt-get update -qq && apt_updated=yes
+}
+
 # Installs Debian packages; false when that is impossible here, told in one line.
 apt_install() {
   if ! have apt-get; then
     say "this is no Debian: install what Debian calls $*"
     return 1
   fi
-  if [[ $apt_updated == no ]]; then
-    say "apt-get update"
-    if ! as_root apt-get update -qq; then
-      say "apt-get update failed; run as root or with sudo: apt-get update && apt-get install $*"
-      return 1
-    fi
-    apt_updated=yes
+  if ! may_be_root; then
+    say "no root and no sudo: as root, run apt-get update && apt-get install $*"
+    return 1
   fi
+  apt_update || return 1
   say "apt-get install $*"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
@@ -88,12 +94,8 @@ rust_is_enough() {
 set_up_rust() {
   [[ -d $HOME/.cargo/bin ]] && PATH=$PATH:$HOME/.cargo/bin
   rust_is_enough && return
-  if ! have rustup; then
-    # The list of packages of a bare machine is empty until the first update.
-    [[ $apt_updated == yes ]] || { say "apt-get update" && as_root apt-get update -qq; } || true
-    if apt_offers rustup; then
-      apt_install rustup || true
-    fi
+  if ! have rustup && have apt-get && may_be_root && apt_update && apt_offers rustup; then
+    apt_install rustup || true
   fi
   have rustup || fail "Rust $(rust_channel) is needed and this Debian has no package rustup:" \
     "install rustup from the Rust project, then run this again"
