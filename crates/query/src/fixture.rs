@@ -1,0 +1,1 @@
+//! Profiles drawn as text, for tests.
