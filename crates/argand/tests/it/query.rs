@@ -124,7 +124,7 @@ pub(crate) fn eventually<T>(what: &str, patience: Duration, mut answer: impl FnM
 pub(crate) struct FlameGraph {
     /// Sum over all stacks.
     pub(crate) total: i64,
-    /// Every bar but the root, in no promised order.
+    /// Every bar with a weight but the root, in no promised order.
     pub(crate) bars: Vec<Bar>,
 }
 
@@ -192,10 +192,14 @@ fn place(names: &[String], level: &[i64], above: &mut [Placed]) -> Vec<Placed> {
     for row in level.chunks_exact(BAR_INTEGERS) {
         let (x, total, self_) = (end + row[0], row[1], row[2]);
         end = x + total;
+        // A bar without width shows nothing, and which of two neighbours it belongs to cannot be told.
+        if total == 0 && !above.is_empty() {
+            continue;
+        }
         let name = usize::try_from(row[3]).ok().and_then(|index| names.get(index)).expect("the name index is valid");
         let mut path = Vec::new();
         if !above.is_empty() {
-            while above[parent].x + above[parent].bar.total <= x && parent + 1 < above.len() {
+            while parent + 1 < above.len() && above[parent].x + above[parent].bar.total <= x {
                 parent += 1;
             }
             let over = &mut above[parent];
