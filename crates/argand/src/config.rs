@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use argand_ingest::{IngestLimits, RelabelAction, RelabelRule};
 use argand_server::ServerConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,147 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     /// Where and how long profiles are kept.
     pub(crate) store: StoreSettings,
+    /// What an uploaded profile may contain.
+    pub(crate) profiles: ProfileSettings,
+    /// Rules for the labels of uploaded profiles, in Prometheus' terms, applied in order.
+    pub(crate) relabel: Vec<RelabelSettings>,
     /// Profiles of the server itself.
     pub(crate) self_profile: SelfProfileSettings,
+}
+
+/// What an uploaded profile may contain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ProfileSettings {
+    /// Largest profile once decompressed, such as `4MiB`.
+    pub(crate) max_size: String,
+    /// Most samples of one profile.
+    pub(crate) max_samples: usize,
+    /// Most labels of one sample.
+    pub(crate) max_sample_labels: usize,
+    /// Deepest stack; deeper ones lose their leaf side.
+    pub(crate) max_stack_depth: usize,
+    /// Longest name in bytes; longer ones lose their beginning.
+    pub(crate) max_symbol_length: usize,
+    /// Most labels of a series.
+    pub(crate) max_label_names: usize,
+    /// Longest label name in bytes.
+    pub(crate) max_label_name_length: usize,
+    /// Longest label value in bytes.
+    pub(crate) max_label_value_length: usize,
+    /// Oldest accepted profile, such as `1h`; `off` accepts any.
+    pub(crate) reject_older_than: String,
+    /// How far ahead of now a profile may be, such as `10m`; `off` accepts any.
+    pub(crate) reject_newer_than: String,
+}
+
+impl Default for ProfileSettings {
+    fn default() -> Self {
+        let limits = IngestLimits::default();
+        Self {
+            max_size: "4MiB".to_owned(),
+            max_samples: limits.samples,
+            max_sample_labels: limits.sample_labels,
+            max_stack_depth: limits.stack_depth,
+            max_symbol_length: limits.symbol_length_bytes,
+            max_label_names: limits.label_names,
+            max_label_name_length: limits.label_name_length_bytes,
+            max_label_value_length: limits.label_value_length_bytes,
+            reject_older_than: "1h".to_owned(),
+            reject_newer_than: "10m".to_owned(),
+        }
+    }
+}
+
+impl ProfileSettings {
+    /// Errors: a duration or size that cannot be read, by the key's name.
+    pub(crate) fn to_limits(&self) -> anyhow::Result<IngestLimits> {
+        let window = |key, text: &str| Ok::<_, anyhow::Error>(duration(key, text)?.and_then(|d| i64::try_from(d.as_nanos()).ok()));
+        Ok(IngestLimits {
+            profile_size_bytes: usize::try_from(some("profiles.max_size", size("profiles.max_size", &self.max_size)?)?)?,
+            samples: self.max_samples,
+            sample_labels: self.max_sample_labels,
+            stack_depth: self.max_stack_depth,
+            symbol_length_bytes: self.max_symbol_length,
+            label_names: self.max_label_names,
+            label_name_length_bytes: self.max_label_name_length,
+            label_value_length_bytes: self.max_label_value_length,
+            reject_older_than_ns: window("profiles.reject_older_than", &self.reject_older_than)?,
+            reject_newer_than_ns: window("profiles.reject_newer_than", &self.reject_newer_than)?,
+        })
+    }
+}
+
+/// One relabel rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RelabelSettings {
+    /// Labels whose values are joined by `separator`.
+    pub(crate) source_labels: Vec<String>,
+    /// Text between source values.
+    pub(crate) separator: String,
+    /// Pattern that must match the whole text.
+    pub(crate) regex: String,
+    /// Number of buckets of `hashmod`.
+    pub(crate) modulus: u64,
+    /// Label to write.
+    pub(crate) target_label: String,
+    /// Text to write; `$1` is the first group.
+    pub(crate) replacement: String,
+    /// What the rule does.
+    pub(crate) action: Action,
+}
+
+/// What a relabel rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    Replace,
+    Keep,
+    Drop,
+    HashMod,
+    LabelMap,
+    LabelDrop,
+    LabelKeep,
+}
+
+impl Default for RelabelSettings {
+    fn default() -> Self {
+        Self {
+            source_labels: Vec::new(),
+            separator: ";".to_owned(),
+            regex: "(.*)".to_owned(),
+            modulus: 0,
+            target_label: String::new(),
+            replacement: "$1".to_owned(),
+            action: Action::Replace,
+        }
+    }
+}
+
+impl RelabelSettings {
+    fn to_rule(&self) -> anyhow::Result<RelabelRule> {
+        let action = match self.action {
+            Action::Replace => RelabelAction::Replace,
+            Action::Keep => RelabelAction::Keep,
+            Action::Drop => RelabelAction::Drop,
+            Action::HashMod => RelabelAction::HashMod,
+            Action::LabelMap => RelabelAction::LabelMap,
+            Action::LabelDrop => RelabelAction::LabelDrop,
+            Action::LabelKeep => RelabelAction::LabelKeep,
+        };
+        let rule = RelabelRule::new(action).sources(self.source_labels.iter().cloned()).separator(&self.separator);
+        let rule = rule.matching(&self.regex)?.modulus(self.modulus).target(&self.target_label);
+        Ok(rule.replacement(&self.replacement).check()?)
+    }
+}
+
+impl Config {
+    /// Errors: the first rule that cannot be used, by its position.
+    pub(crate) fn relabel_rules(&self) -> anyhow::Result<Vec<RelabelRule>> {
+        let rule = |(index, settings): (usize, &RelabelSettings)| settings.to_rule().with_context(|| format!("relabel[{index}]"));
+        self.relabel.iter().enumerate().map(rule).collect()
+    }
 }
 
 /// Where and how long profiles are kept.
@@ -113,6 +253,8 @@ pub(crate) fn load(options: &ServerOptions) -> anyhow::Result<Config> {
     merge(&mut merged, from_flags(options));
     let config: Config = serde_json::from_value(merged).context("invalid configuration")?;
     config.store.to_store_config()?;
+    config.profiles.to_limits()?;
+    config.relabel_rules()?;
     duration("self_profile.interval", &config.self_profile.interval)?;
     Ok(config)
 }

@@ -57,3 +57,22 @@ fn the_difference_to_the_defaults_is_what_was_set() {
     assert_eq!(difference(&base, &json!({"a": {"b": 1, "c": 3}})), Some(json!({"a": {"c": 3}})));
     assert_eq!(difference(&base, &base), None);
 }
+
+#[test]
+fn relabel_rules_are_checked_and_named_by_position() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("argand.yaml");
+    let load_with = |rules: &str| {
+        std::fs::write(&path, format!("relabel:\n{rules}")).unwrap();
+        load(&ServerOptions { config: Some(path.clone()), ..ServerOptions::default() })
+    };
+    let config = load_with("  - source_labels: [env]\n    regex: test\n    action: drop\n").unwrap();
+    assert_eq!(config.relabel_rules().unwrap().len(), 1);
+    let error = format!("{:#}", load_with("  - action: labeldrop\n    regex: a\n  - regex: '('\n    target_label: x\n").unwrap_err());
+    assert!(error.contains("relabel[1]"), "{error}");
+}
+
+#[test]
+fn the_written_defaults_are_the_limits_in_force() {
+    assert_eq!(Config::default().profiles.to_limits().unwrap(), IngestLimits::default());
+}
