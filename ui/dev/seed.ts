@@ -8,7 +8,7 @@ const MINUTE = 60_000;
 export function seed(server: MockServer, now: number, minutes = 60): void {
   for (const { app, language, labels } of APPS) {
     const random = generator(app.length * 7919);
-    const shapes = stackShapes(language, random, 420);
+    const shapes = stackShapes(language, random, 4000);
     for (let minute = 0; minute < minutes; minute++) {
       const load = 0.55 + 0.35 * Math.sin(minute / 9) + 0.25 * random();
       const stacks = shapes.map(({ frames, value }) => ({ frames, value: Math.ceil(value * load * (0.6 + random() * 0.8)) }));
@@ -26,7 +26,14 @@ const APPS = [
   { app: 'recommender.cpu', language: 'python', labels: ['us-east', 'ap-south'] },
 ] as const;
 
-const FRAMES: Record<string, { roots: string[]; packages: string[]; verbs: string[]; join: (pkg: string, verb: string) => string }> = {
+interface Vocabulary {
+  roots: string[];
+  packages: string[];
+  verbs: string[];
+  join: (pkg: string, verb: string) => string;
+}
+
+const FRAMES: Record<string, Vocabulary> = {
   go: {
     roots: ['runtime.goexit', 'net/http.(*conn).serve', 'net/http.serverHandler.ServeHTTP', 'github.com/go-chi/chi/v5.(*Mux).ServeHTTP'],
     packages: [
@@ -61,21 +68,36 @@ const FRAMES: Record<string, { roots: string[]; packages: string[]; verbs: strin
   },
   python: {
     roots: ['app/main.py:<module>', 'uvicorn/server.py:run', 'asyncio/base_events.py:run_forever', 'starlette/routing.py:app'],
-    packages: ['app/model.py', 'app/features.py', 'app/api.py', 'numpy/core/multiarray.py', 'pandas/core/frame.py', 'json/encoder.py', 'sqlalchemy/orm/query.py'],
+    packages: [
+      'app/model.py',
+      'app/features.py',
+      'app/api.py',
+      'numpy/core/multiarray.py',
+      'pandas/core/frame.py',
+      'json/encoder.py',
+      'sqlalchemy/orm/query.py',
+    ],
     verbs: ['predict', 'embed', 'rank', 'dot', 'merge', 'iterencode', 'all', 'transform', '<listcomp>', 'normalize'],
     join: (pkg, verb) => `${pkg}:${verb}`,
   },
 };
 
-function stackShapes(language: string, random: () => number, count: number): Stack[] {
+/** Stacks of a random call tree in which a few children carry most of their caller's weight. */
+function stackShapes(language: string, random: () => number, weight: number): Stack[] {
   const { roots, packages, verbs, join } = FRAMES[language];
-  const pick = <T>(items: readonly T[], skew: number) => items[Math.floor(items.length * random() ** skew)];
+  const pick = <T>(items: readonly T[]) => items[Math.floor(items.length * random())];
   const shapes: Stack[] = [];
-  for (let i = 0; i < count; i++) {
-    const depth = 3 + Math.floor(random() ** 1.4 * 16);
-    const frames = [...roots];
-    for (let level = 0; level < depth; level++) frames.push(join(pick(packages, 1.7), pick(verbs, 1.9)));
-    shapes.push({ frames, value: 1 + Math.floor(90 * random() ** 5) });
+  const pending = [{ frames: roots, value: weight }];
+  for (let call = pending.pop(); call !== undefined; call = pending.pop()) {
+    const { frames, value } = call;
+    let left = value * (frames.length === roots.length ? 1 : 1 - 0.45 * random() ** 3);
+    const self = Math.round(value - left);
+    if (self > 0) shapes.push({ frames, value: self });
+    for (let child = 0; child < 7 && left >= 1 && frames.length < 34; child++) {
+      const share = Math.round(child === 6 ? left : left * (0.15 + 0.75 * random()));
+      if (share > 0) pending.push({ frames: [...frames, join(pick(packages), pick(verbs))], value: share });
+      left -= share;
+    }
   }
   return shapes;
 }

@@ -17,9 +17,15 @@ export const SunIcon = icon(
   'M8 5a3 3 0 1 1 0 6 3 3 0 0 1 0-6zM8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1.1 1.1M11.9 11.9L13 13M3 13l1.1-1.1M11.9 4.1L13 3',
 );
 export const MoonIcon = icon('M13 9.8A5.5 5.5 0 0 1 6.2 3 5.5 5.5 0 1 0 13 9.8z');
-export const AutoThemeIcon = icon('M8 2.5a5.5 5.5 0 1 1 0 11 5.5 5.5 0 0 1 0-11zM8 2.5v11M8 5l3.5-1M8 8h5.5M8 11l3.5 1');
-export const HelpIcon = icon('M8 2a6 6 0 1 1 0 12A6 6 0 0 1 8 2zM6.3 6.3c.1-2.2 3.5-2.1 3.4 0 0 1.3-1.7 1.4-1.7 2.7M8 11.2v.3');
-export const LinkIcon = icon('M6.7 9.3a2.5 2.5 0 0 0 3.6 0l2.4-2.4a2.5 2.5 0 0 0-3.6-3.6l-.9.9M9.3 6.7a2.5 2.5 0 0 0-3.6 0L3.3 9.1a2.5 2.5 0 0 0 3.6 3.6l.9-.9');
+export const AutoThemeIcon = icon(
+  'M8 2.5a5.5 5.5 0 1 1 0 11 5.5 5.5 0 0 1 0-11zM8 2.5v11M8 5l3.5-1M8 8h5.5M8 11l3.5 1',
+);
+export const HelpIcon = icon(
+  'M8 2a6 6 0 1 1 0 12A6 6 0 0 1 8 2zM6.3 6.3c.1-2.2 3.5-2.1 3.4 0 0 1.3-1.7 1.4-1.7 2.7M8 11.2v.3',
+);
+export const LinkIcon = icon(
+  'M6.7 9.3a2.5 2.5 0 0 0 3.6 0l2.4-2.4a2.5 2.5 0 0 0-3.6-3.6l-.9.9M9.3 6.7a2.5 2.5 0 0 0-3.6 0L3.3 9.1a2.5 2.5 0 0 0 3.6 3.6l.9-.9',
+);
 export const DownloadIcon = icon('M8 2v8M4.7 7L8 10.3 11.3 7M2.5 13.5h11');
 export const CloseIcon = icon('M4 4l8 8M12 4l-8 8');
 export const UpIcon = icon('M4 10l4-4 4 4');

@@ -99,7 +99,7 @@ function chartOptions(Plot: typeof uPlot, element: HTMLElement, data: TimelineDa
     scales: { x: { range: () => [data.start / 1000, data.end / 1000] }, y: { range: (_, _min, max) => [0, max * 1.08 || 1] } },
     axes: [
       { ...axis, size: 24, gap: 4, space: 70, values: timeLabels },
-      { ...axis, size: 62, gap: 6, space: 28, values: (_, ticks) => ticks.map((tick) => formatValue(tick, valueUnit)) },
+      { ...axis, size: 62, gap: 6, space: 28, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? '0' : formatValue(tick, valueUnit))) },
     ],
     series: [
       {},

@@ -49,6 +49,7 @@ export function Toolbar(): JSX.Element {
         <span>Colour by</span>
         <select
           class="button"
+          aria-label="Colour by"
           value={colourBy}
           onChange={(event) => update({ colourBy: event.currentTarget.value as 'package' | 'name' })}
         >

@@ -3,7 +3,7 @@ import { computed, useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import type { FunctionRow } from '../api/client.ts';
-import { heaviestOf } from '../flame-core/index.ts';
+import { heaviestOf, nameTail } from '../flame-core/index.ts';
 import { formatCount, formatShare, formatValue } from '../format/units.ts';
 import { compiledSearch, currentFlame, field, selectedSet, state, topState, unit, update } from '../state/store.ts';
 import { arrangeRows, visibleSlice } from '../state/top-rows.ts';
@@ -103,10 +103,10 @@ function HeadCell({ column, label }: { column: SortColumn; label: string }): JSX
   return (
     <div class={`cell cell-${column}`} role="columnheader" aria-sort={active ? direction : 'none'}>
       <button type="button" onClick={toggle}>
-        {label}
         <span class="sort-mark" aria-hidden="true">
           {active ? (ascending.value ? '↑' : '↓') : ''}
         </span>
+        {label}
       </button>
     </div>
   );
@@ -120,6 +120,7 @@ interface RowProps {
 }
 
 function Row({ row, index, total, selected }: RowProps): JSX.Element {
+  const tail = nameTail(row.name);
   return (
     <div
       class={selected ? 'grid-row selected' : 'grid-row'}
@@ -132,7 +133,8 @@ function Row({ row, index, total, selected }: RowProps): JSX.Element {
       onDblClick={() => goToFunction(row.name)}
     >
       <div class="cell cell-name mono" role="gridcell" title={row.name}>
-        {row.name}
+        <span class="qualifier">{row.name.slice(0, row.name.length - tail.length)}</span>
+        <span class="name-tail">{tail}</span>
       </div>
       <ValueCell column="self" value={row.self} total={total} />
       <ValueCell column="total" value={row.total} total={total} />

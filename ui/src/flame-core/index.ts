@@ -1,6 +1,6 @@
 /** The flame graph engine: no framework, no network, no global state. */
 export { FlameChart, type ChartEvents, type ChartView } from './chart.ts';
-export { darkPalette, forcedPalette, lightPalette, packageOf, type ColourBy, type Palette } from './colour.ts';
+export { darkPalette, forcedPalette, lightPalette, nameTail, packageOf, type ColourBy, type Palette } from './colour.ts';
 export { decodeFlame, FlameFormatError, type FlameData } from './decode.ts';
 export type { Orientation } from './draw.ts';
 export { layoutFlame, nameOf, totalOf, type Flame } from './layout.ts';

@@ -67,7 +67,7 @@ function scaled(value: number, steps: Step[]): string {
   const smallest = steps[steps.length - 1];
   let at = steps.findIndex((step) => magnitude >= step.size);
   if (at < 0) at = steps.length - 1;
-  const roundsUp = at > 0 && Number((magnitude / steps[at].size).toPrecision(3)) * steps[at].size >= steps[at - 1].size;
+  const roundsUp = at > 0 && Number(significant(magnitude / steps[at].size)) * steps[at].size >= steps[at - 1].size;
   const step = steps[roundsUp ? at - 1 : at];
   const number = step === smallest ? trim(value.toFixed(2)) : significant(value / step.size);
   return step.suffix === '' ? number : `${number} ${step.suffix}`;
