@@ -203,12 +203,13 @@ fn configuration_is_checked_shown_and_described() {
     }
     assert!(json_of(&["config", "schema"]).is_object());
 
-    let shown = json_of(&["config", "show", "--json", "--config", &good]);
-    assert!(mentions(&shown, "127.0.0.1:4999"), "the file is above the default: {shown}");
-    let output = argand()
-        .args(["config", "show", "--json", "--config", &good])
-        .env("ARGAND_SERVER__LISTEN", "127.0.0.1:4998")
-        .output()
-        .expect("the built program can be started");
-    assert!(stdout(&output).contains("127.0.0.1:4998"), "the environment is above the file: {}", stdout(&output));
+    let show = |listen_in_environment: Option<&str>| {
+        let mut command = argand();
+        command.args(["config", "show", "--config", &good]);
+        command.envs(listen_in_environment.map(|address| ("ARGAND_SERVER__LISTEN", address)));
+        stdout(&command.output().expect("the built program can be started"))
+    };
+    assert!(show(None).contains("127.0.0.1:4999"), "the file is above the default: {}", show(None));
+    let shown = show(Some("127.0.0.1:4998"));
+    assert!(shown.contains("127.0.0.1:4998"), "the environment is above the file: {shown}");
 }
