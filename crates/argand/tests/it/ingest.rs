@@ -172,7 +172,7 @@ fn pushes_answer_the_known_statuses() {
     let good = || Profile::cpu_of(&["leaf", "main"], 7).encode();
     let push = |series: &[PushSeries<'_>]| push_request(series);
     let labelled = |labels: &[(&'static str, &'static str)]| {
-        push(&[PushSeries { labels: labels.to_vec(), profiles: vec![good()] }])
+        push(&[PushSeries { labels: labels.to_vec(), profiles: vec![good()], id: "" }])
     };
     let time_shifted = |shift_s: i64| {
         let time_ns = now_ns().checked_add_signed(shift_s * 1_000_000_000).expect("a small shift");
@@ -200,7 +200,7 @@ fn pushes_answer_the_known_statuses() {
                 "POST",
                 PUSH,
                 PROTO,
-                push(&[PushSeries { labels: vec![("__name__", "process_cpu")], profiles: vec![] }]),
+                push(&[PushSeries { labels: vec![("__name__", "process_cpu")], profiles: vec![], id: "" }]),
                 400,
             ),
             case("POST", PUSH, PROTO, [0xff; 40], 400),
@@ -211,8 +211,14 @@ fn pushes_answer_the_known_statuses() {
             case("POST", PUSH, PROTO, labelled(&[("service_name", "no_metric_name")]), 400),
             case("POST", PUSH, PROTO, labelled(&[("__name__", "process_cpu"), ("a", "1"), ("a", "2")]), 400),
             case("POST", PUSH, PROTO, labelled(&[("__name__", "process_cpu"), ("", "empty")]), 400),
-            case("POST", PUSH, PROTO, push(&[PushSeries { labels: many, profiles: vec![good()] }]), 400),
-            case("POST", PUSH, PROTO, push(&[PushSeries { labels: long.to_vec(), profiles: vec![good()] }]), 400),
+            case("POST", PUSH, PROTO, push(&[PushSeries { labels: many, profiles: vec![good()], id: "" }]), 400),
+            case(
+                "POST",
+                PUSH,
+                PROTO,
+                push(&[PushSeries { labels: long.to_vec(), profiles: vec![good()], id: "" }]),
+                400,
+            ),
             case("POST", PUSH, PROTO, time_shifted(-2 * 3600), 400),
             case("POST", PUSH, PROTO, time_shifted(3600), 400),
             case("POST", PUSH, PROTO, time_shifted(-600), 200),
@@ -309,14 +315,34 @@ fn what_goes_in_comes_out() {
     assert_eq!(flame_graph(&server, CPU, "{service_name=\"nobody\"}").total, 0);
 }
 
+/// Replicas have equal labels, and the SDKs round the start to ten seconds: idle ones can send the same profile.
 #[test]
-fn equal_uploads_of_replicas_add_up() {
+fn equal_profiles_of_replicas_add_up() {
     let server = Server::start();
-    let request = push_request(&[PushSeries::cpu("replicas", Profile::cpu_of(&["leaf"], 5).encode())]);
-    for _ in 0..3 {
+    let profile = Profile::cpu_of(&["leaf"], 5).encode();
+    for id in ["6ba7b810-9dad-41d1-80b4-00c04fd430c8", "6ba7b811-9dad-41d1-80b4-00c04fd430c8"] {
+        let series = PushSeries { id, ..PushSeries::cpu("replicas", profile.clone()) };
+        assert_eq!(
+            http::post(&server.url(PUSH), PROTO, &push_request(&[series])).expect("an answer comes").status,
+            200
+        );
+    }
+    assert_eq!(flame_graph(&server, CPU, "{service_name=\"replicas\"}").total, 10);
+}
+
+#[test]
+fn an_upload_sent_again_counts_once() {
+    let mut server = Server::start();
+    let id = "6ba7b812-9dad-41d1-80b4-00c04fd430c8";
+    let series = PushSeries { id, ..PushSeries::cpu("retry", Profile::cpu_of(&["leaf"], 5).encode()) };
+    let request = push_request(&[series]);
+    for _ in 0..2 {
         assert_eq!(http::post(&server.url(PUSH), PROTO, &request).expect("an answer comes").status, 200);
     }
-    assert_eq!(flame_graph(&server, CPU, "{service_name=\"replicas\"}").total, 15);
+    server.kill();
+    server.restart();
+    assert_eq!(http::post(&server.url(PUSH), PROTO, &request).expect("an answer comes").status, 200);
+    assert_eq!(flame_graph(&server, CPU, "{service_name=\"retry\"}").total, 5);
 }
 
 #[test]
@@ -358,11 +384,11 @@ fn series_sum_what_was_pushed() {
 #[test]
 fn grpc_and_grpc_web_push() {
     let server = Server::start();
-    let request = push_request(&[PushSeries::cpu("grpc", Profile::cpu_of(&["leaf"], 5).encode())]);
+    let request = |value| push_request(&[PushSeries::cpu("grpc", Profile::cpu_of(&["leaf"], value).encode())]);
     let accepted = Outcome { status: 0, message: Some(Vec::new()) };
-    assert_eq!(grpc::call(server.address(), PUSH, &request), accepted);
-    assert_eq!(grpc::call_web(&server.url(PUSH), &request), accepted);
-    assert_eq!(flame_graph(&server, CPU, "{service_name=\"grpc\"}").total, 10);
+    assert_eq!(grpc::call(server.address(), PUSH, &request(5)), accepted);
+    assert_eq!(grpc::call_web(&server.url(PUSH), &request(6)), accepted);
+    assert_eq!(flame_graph(&server, CPU, "{service_name=\"grpc\"}").total, 11);
 
     let bad = push_request(&[PushSeries::cpu("bad", b"garbage".to_vec())]);
     assert_eq!(grpc::call(server.address(), PUSH, &bad).status, INVALID_ARGUMENT);

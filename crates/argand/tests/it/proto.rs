@@ -145,16 +145,17 @@ impl Strings {
     }
 }
 
-/// One series of a `PushRequest`: labels and pprofs, gzipped or plain.
+/// One series of a `PushRequest`: labels and pprofs, gzipped or plain, with the id that some SDKs give each.
 pub(crate) struct PushSeries<'a> {
     pub(crate) labels: Vec<(&'a str, &'a str)>,
     pub(crate) profiles: Vec<Vec<u8>>,
+    pub(crate) id: &'a str,
 }
 
 impl<'a> PushSeries<'a> {
     /// A CPU profile of a service.
     pub(crate) fn cpu(service: &'a str, profile: Vec<u8>) -> Self {
-        Self { labels: vec![("__name__", "process_cpu"), ("service_name", service)], profiles: vec![profile] }
+        Self { labels: vec![("__name__", "process_cpu"), ("service_name", service)], profiles: vec![profile], id: "" }
     }
 }
 
@@ -168,7 +169,7 @@ pub(crate) fn push_request(series: &[PushSeries<'_>]) -> Vec<u8> {
             message = message.message(1, &pair);
         }
         for profile in &one.profiles {
-            message = message.message(2, &Message::default().bytes(1, profile));
+            message = message.message(2, &Message::default().bytes(1, profile).bytes(2, one.id.as_bytes()));
         }
         request = request.message(1, &message);
     }
