@@ -116,7 +116,7 @@ fn node_sdk() {
     let wall_type = "wall:wall:nanoseconds:wall:nanoseconds";
     let wall = client.visible(&server, app, wall_type);
     assert_split(&wall);
-    assert!(wall.weight_of(|name| name.ends_with("main.js:heavySeventy:15")) > 0, "names are path:function:line");
+    assert!(wall.weight_of(|name| name.contains("main.js:heavySeventy:")) > 0, "names are path:function:line");
     assert_has_types(
         &server,
         &[
