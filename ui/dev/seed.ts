@@ -1,5 +1,6 @@
 /** Deterministic profiles of made-up services, so that the page has something to show in development. */
 import type { MockServer } from './mock.ts';
+import { generator } from './random.ts';
 import type { Stack } from './tree.ts';
 
 const MINUTE = 60_000;
@@ -100,15 +101,4 @@ function stackShapes(language: string, random: () => number, weight: number): St
     }
   }
   return shapes;
-}
-
-/** Mulberry32: small, fast, seeded. */
-export function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

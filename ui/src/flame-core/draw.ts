@@ -221,7 +221,7 @@ function drawLabel(
   const text = fitLabel(name, Math.floor(room / scene.glyphWidth));
   if (text === '') return;
   context.fillStyle = ink;
-  context.fillText(text, textLeft, y + ROW_HEIGHT / 2, room);
+  context.fillText(text, textLeft, y + ROW_HEIGHT / 2);
 }
 
 /** The most telling form of a name in at most `glyphs` characters; empty if that would say nothing. */

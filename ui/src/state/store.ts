@@ -112,6 +112,7 @@ const queryKey = computed(() => {
   return service === '' || type === '' ? '' : `${rangeKey.value}${JSON.stringify([service, type, labels])}`;
 });
 
+const subject = computed(() => JSON.stringify([state.value.service, state.value.type]));
 const maxNodes = field('maxNodes');
 const wantsTable = computed(() => state.value.view !== 'flame');
 
@@ -133,6 +134,11 @@ export function startStore(): void {
     if (!found.loading && found.value?.length === 0) knownServices.load((abort) => fetchServices(EVER, abort));
   });
   effect(chooseDefaults);
+  effect(() => {
+    // What another service or profile type showed must not stay on the page as if it were this one's.
+    subject.value;
+    for (const resource of [timeline, flame, top]) resource.clear();
+  });
   effect(() => {
     if (queryKey.value === '') return timeline.clear();
     const { query, range } = request();

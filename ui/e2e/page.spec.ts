@@ -1,0 +1,146 @@
+import AxeBuilder from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import { address, canvas, expect, open, test } from './page.ts';
+import { CPU, service } from './seed.ts';
+
+async function violations(page: Page): Promise<string[]> {
+  const { violations: found } = await new AxeBuilder({ page }).analyze();
+  return found.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
+}
+
+for (const scheme of ['dark', 'light'] as const) {
+  test.describe(`${scheme} theme`, () => {
+    test.use({ colorScheme: scheme });
+
+    test('no accessibility violations', async ({ page }) => {
+      await open(page, service('shop'), { q: 'parse', fn: 'idle' });
+      await canvas(page).focus();
+      await page.keyboard.press('ArrowDown');
+      expect(await violations(page)).toEqual([]);
+      await page.getByRole('button', { name: /^Service:/ }).click();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: /^Time range:/ }).click();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('?');
+      expect(await violations(page)).toEqual([]);
+    });
+
+    test('no accessibility violations without data', async ({ page }) => {
+      await page.route('**/api/v1/services?*', (route) => route.fulfill({ json: { services: [] } }));
+      await page.goto('./');
+      await expect(page.getByRole('heading', { name: 'Send the first profile' })).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+    });
+  });
+}
+
+test('the theme button goes round and is remembered', async ({ page }) => {
+  await open(page, service('shop'));
+  const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+  expect(await theme()).toBe('dark');
+  await page.getByRole('button', { name: 'Theme: auto' }).click();
+  await page.getByRole('button', { name: 'Theme: dark' }).click();
+  expect(await theme()).toBe('light');
+  await page.reload();
+  expect(await theme()).toBe('light');
+  await page.getByRole('button', { name: 'Theme: light' }).click();
+  expect(await theme()).toBe('dark');
+});
+
+test('a page without services shows how to connect, with this server’s address', async ({ page, baseURL }) => {
+  await page.route('**/api/v1/services?*', (route) => route.fulfill({ json: { services: [] } }));
+  await page.goto('./');
+  for (const language of ['Python', 'Go', 'Java', 'Node.js', 'Rust', 'curl']) {
+    await page.getByRole('button', { name: language, exact: true }).click();
+    await expect(page.locator('.snippet pre')).toContainText(baseURL!.replace(/\/$/, ''));
+  }
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await page.getByRole('button', { name: 'Copy' }).click();
+  await expect(page.getByText('Copied')).toBeVisible();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('/ingest?name=my-service.cpu&format=groups');
+});
+
+test.describe('errors', () => {
+  test.use({ expectedErrors: [/Failed to load resource/] });
+
+  test('a bad selector shows the server’s message', async ({ page }) => {
+    await page.goto(`./?${new URLSearchParams({ service: service('shop'), type: CPU, labels: 'region==' })}`);
+    await expect(page.locator('.flame-panel [role=alert]')).toBeVisible();
+    const answer = await page.request.get(
+      `api/v1/flamegraph?${new URLSearchParams({ query: `${CPU}{service_name="${service('shop')}",region==}`, from: 'now-1h', to: 'now' })}`,
+      { headers: { Accept: 'application/vnd.argand.flame' } },
+    );
+    expect(answer.status()).toBe(400);
+    const { message } = (await answer.json()) as { message: string };
+    await expect(page.locator('.flame-panel [role=alert]')).toContainText(message);
+  });
+
+  test('a failing server is named and can be tried again', async ({ page }) => {
+    let failing = true;
+    await page.route('**/api/v1/flamegraph?*', (route) =>
+      failing ? route.fulfill({ status: 503, json: { code: 'unavailable', message: 'the store is starting' } }) : route.fallback(),
+    );
+    await page.goto(`./?${new URLSearchParams({ service: service('shop'), type: CPU })}`);
+    await expect(page.locator('.flame-panel [role=alert]')).toContainText('the store is starting (503 unavailable)');
+    failing = false;
+    await page.locator('.flame-panel').getByRole('button', { name: 'Try again' }).click();
+    await expect(page.locator('.flame-panel .status')).toContainText('Total 1 s');
+  });
+
+  test('damaged bytes are refused, not drawn', async ({ page }) => {
+    await page.route('**/api/v1/flamegraph?*', (route) => route.fulfill({ body: 'AFG1 and then nonsense' }));
+    await page.goto(`./?${new URLSearchParams({ service: service('shop'), type: CPU })}`);
+    await expect(page.locator('.flame-panel [role=alert]')).toContainText('checksum mismatch');
+  });
+});
+
+test('the service and type are chosen when the address names none', async ({ page }) => {
+  await page.goto('./');
+  await expect.poll(() => address(page).get('service')).not.toBeNull();
+  await expect.poll(() => address(page).get('type')).not.toBeNull();
+});
+
+for (const width of [400, 900, 1440]) {
+  test(`nothing overflows at ${width} pixels`, async ({ page }) => {
+    await page.setViewportSize({ width, height: 900 });
+    await open(page, service('shop'));
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    expect(wide).toBeLessThanOrEqual(width);
+    await expect(canvas(page)).toBeVisible();
+  });
+}
+
+test('forced colours keep text and bars apart', async ({ page }) => {
+  await page.emulateMedia({ forcedColors: 'active' });
+  await open(page, service('shop'), { fn: 'parse' });
+  const pixels = await canvas(page).evaluate((element: HTMLCanvasElement) => {
+    const data = element.getContext('2d')!.getImageData(0, 0, element.width, 80).data;
+    const colours = new Set<string>();
+    for (let i = 0; i < data.length; i += 4) colours.add(data.slice(i, i + 3).join());
+    return colours.size;
+  });
+  expect(pixels).toBeGreaterThan(2);
+});
+
+test('refreshing loads again, automatically if asked', async ({ page }) => {
+  await open(page, service('shop'));
+  let loads = 0;
+  page.on('request', (request) => request.url().includes('/api/v1/flamegraph') && loads++);
+  await page.getByRole('button', { name: 'Refresh', exact: true }).click();
+  await expect.poll(() => loads).toBe(1);
+  await page.getByLabel('Refresh automatically').selectOption('5');
+  await expect.poll(() => loads, { timeout: 9_000 }).toBe(2);
+  expect(address(page).get('refresh')).toBe('5');
+});
+
+test('nothing is asked of another host', async ({ page, baseURL }) => {
+  const foreign: string[] = [];
+  page.on('request', (request) => {
+    if (new URL(request.url()).origin !== new URL(baseURL!).origin) foreign.push(request.url());
+  });
+  await open(page, service('shop'));
+  await page.waitForTimeout(500);
+  expect(foreign).toEqual([]);
+});
