@@ -4,10 +4,21 @@
 //! allocate, do not recurse and take time linear in their input and output. What a profile means (its labels, its
 //! name, what is dropped or shortened) is not decided here but in `ingest`.
 
+mod call_tree;
+#[cfg(test)]
+mod drawn;
+mod error;
+pub mod folded;
 pub mod inflate;
 mod limits;
+mod node;
 pub mod pprof;
 pub mod proto;
+pub mod speedscope;
+pub mod tree;
+pub mod trie;
 
+pub use call_tree::Measure;
+pub use error::FormatError;
 pub use limits::{DecodeLimits, LimitError, Quantity};
 pub use proto::{Field, ProtoError, Reader, Value};

@@ -268,7 +268,7 @@ fn mapping_of(id: u64, mapping_ids: &IdMap) -> Result<MappingId, PprofError> {
     if id == 0 {
         return Ok(MappingId(0));
     }
-    let position = mapping_ids.get(id).ok_or(PprofError::MissingReference { entity: Entity::Mapping, id })?;
+    let position = mapping_ids.get(id).ok_or_else(|| missing(Entity::Mapping, id))?;
     Ok(MappingId(position + 1))
 }
 
@@ -282,7 +282,7 @@ fn read_line(message: &[u8], function_ids: &IdMap) -> Result<Line, PprofError> {
             _ => {}
         }
     }
-    let position = function_ids.get(id).ok_or(PprofError::MissingReference { entity: Entity::Function, id })?;
+    let position = function_ids.get(id).ok_or_else(|| missing(Entity::Function, id))?;
     Ok(Line { function: FunctionId(position + 1), line: number })
 }
 
@@ -312,9 +312,8 @@ fn read_samples(
         while let Some(field) = reader.field()? {
             match field.number {
                 sample::LOCATION_ID => field.each_uint(|id| {
-                    let entity = Entity::Location;
-                    let position = location_ids.get(id).ok_or(PprofError::MissingReference { entity, id })?;
-                    frames.push(LocationId(position));
+                    let position = location_ids.get(id);
+                    frames.push(LocationId(position.ok_or_else(|| missing(Entity::Location, id))?));
                     Ok::<_, PprofError>(())
                 })?,
                 sample::VALUE => field.each_uint(|value| {
@@ -351,4 +350,9 @@ fn read_label(message: &[u8], strings: Strings) -> Result<SampleLabel, PprofErro
         }
     }
     Ok(into)
+}
+
+#[cold]
+fn missing(entity: Entity, id: u64) -> PprofError {
+    PprofError::MissingReference { entity, id }
 }

@@ -380,8 +380,11 @@ fn bombs_of_empty_messages_are_refused() {
         let bomb = text(field, b"").repeat(2 << 20);
         assert!(matches!(decode(&bomb, &PprofOptions::default()), Err(PprofError::Limit(_))), "field {field}");
     }
-    let lines = message(4, &[text(4, b"").repeat(2 << 20)]).repeat(3);
-    assert!(matches!(decode(&lines, &PprofOptions::default()), Err(PprofError::Limit(_))));
+    let mut options = PprofOptions::default();
+    options.limits.memory_bytes = 1 << 20;
+    let lines = message(4, &[text(4, b"").repeat(1 << 18)]);
+    let limit = LimitError { quantity: Quantity::MemoryBytes, limit: 1 << 20 };
+    assert_eq!(decode(&lines, &options), Err(PprofError::Limit(limit)));
 }
 
 #[test]
