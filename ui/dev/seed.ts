@@ -7,9 +7,9 @@ const MINUTE = 60_000;
 
 /** Fills the server with the last `minutes` minutes of three services. */
 export function seed(server: MockServer, now: number, minutes = 60): void {
-  for (const { app, language, labels } of APPS) {
+  for (const { app, language, labels, weight } of APPS) {
     const random = generator(app.length * 7919);
-    const shapes = stackShapes(language, random, 4000);
+    const shapes = stackShapes(language, random, weight);
     for (let minute = 0; minute < minutes; minute++) {
       const load = 0.55 + 0.35 * Math.sin(minute / 9) + 0.25 * random();
       const stacks = shapes.map(({ frames, value }) => ({ frames, value: Math.ceil(value * load * (0.6 + random() * 0.8)) }));
@@ -21,10 +21,10 @@ export function seed(server: MockServer, now: number, minutes = 60): void {
 }
 
 const APPS = [
-  { app: 'checkout.cpu', language: 'go', labels: ['eu-west', 'us-east'] },
-  { app: 'checkout.alloc_space', language: 'go', labels: ['eu-west', 'us-east'] },
-  { app: 'catalog.cpu', language: 'java', labels: ['eu-west'] },
-  { app: 'recommender.cpu', language: 'python', labels: ['us-east', 'ap-south'] },
+  { app: 'checkout.cpu', language: 'go', labels: ['eu-west', 'us-east'], weight: 4000 },
+  { app: 'checkout.alloc_space', language: 'go', labels: ['eu-west', 'us-east'], weight: 4000 },
+  { app: 'catalog.cpu', language: 'java', labels: ['eu-west'], weight: 9000 },
+  { app: 'recommender.cpu', language: 'python', labels: ['us-east', 'ap-south'], weight: 240_000 },
 ] as const;
 
 interface Vocabulary {

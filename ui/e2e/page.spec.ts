@@ -135,6 +135,22 @@ test('refreshing loads again, automatically if asked', async ({ page }) => {
   expect(address(page).get('refresh')).toBe('5');
 });
 
+test('the page works below any path', async ({ page, baseURL }) => {
+  const base = new URL('some/base/', baseURL);
+  await page.route(
+    (url) => url.href.startsWith(base.href),
+    async (route) => {
+      const url = route.request().url().replace(base.href, baseURL!);
+      await route.fulfill({ response: await route.fetch({ url }) });
+    },
+  );
+  await page.goto(`${base.href}?${new URLSearchParams({ service: service('shop'), type: CPU })}`);
+  await expect(page.locator('.flame-panel .status')).toContainText('Total 1 s');
+  await expect(page.locator('.u-over')).toBeVisible();
+  await page.getByRole('button', { name: 'Table', exact: true }).click();
+  expect(new URL(page.url()).pathname).toBe(base.pathname);
+});
+
 test('nothing is asked of another host', async ({ page, baseURL }) => {
   const foreign: string[] = [];
   page.on('request', (request) => {

@@ -184,7 +184,7 @@ function StatusLine(): JSX.Element | null {
         <span class="status-selected" data-testid="selected">
           <span class="swatch" aria-hidden="true" />
           <span class="mono ellipsis">{state.value.selected}</span>
-          <strong class="number">{formatShare(selected.share)}</strong>
+          <strong class="number">{selected.nodes === 0 ? 'not in the graph' : formatShare(selected.share)}</strong>
         </span>
       )}
     </footer>

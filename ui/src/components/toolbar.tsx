@@ -24,7 +24,7 @@ export const SEARCH_ID = 'search';
 export function Toolbar(): JSX.Element {
   const { view, orientation, colourBy } = state.value;
   return (
-    <div class="toolbar" role="toolbar" aria-label="View">
+    <div class="toolbar" role="group" aria-label="View">
       <SearchBox />
       <Segmented<ViewMode>
         label="View"

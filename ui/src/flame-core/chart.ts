@@ -16,7 +16,7 @@ import {
   type Range,
 } from './range.ts';
 import type { NodeSet } from './search.ts';
-import { heaviestChild, NONE, nodeAt, siblingsOf } from './tree.ts';
+import { findPath, heaviestChild, NONE, nodeAt, pathKey, siblingsOf } from './tree.ts';
 import { renderTreeView } from './treeview.ts';
 
 /** What the chart tells its owner. Positions are client coordinates. */
@@ -107,12 +107,14 @@ export class FlameChart {
     this.list.remove();
   }
 
-  /** Shows a tree from the root; keyboard focus and zoom start over. */
+  /** Shows a tree unzoomed. Keyboard focus stays on the same path if the new tree has it. */
   setFlame(flame: Flame | null): void {
+    const before = this.flame;
+    const focusKey = before === null || this.focusedNode === NONE ? null : pathKey(before, this.focusedNode);
     this.flame = flame;
     this.search = null;
     this.selected = null;
-    this.focusedNode = NONE;
+    this.focusedNode = flame === null || focusKey === null ? NONE : findPath(flame, focusKey);
     this.hoveredNode = NONE;
     this.zoomed = [0];
     this.animation = null;
@@ -121,7 +123,7 @@ export class FlameChart {
       this.slots = colourSlots(flame.names, this.colourBy);
     }
     this.layoutScroller();
-    this.scrollToRoot();
+    if (before === null) this.scrollToRoot();
     this.exposeTree();
     this.repaint();
   }

@@ -159,7 +159,7 @@ export function startStore(): void {
   effect(() => {
     const seconds = state.value.refresh;
     if (seconds === 0) return;
-    const timer = setInterval(refresh, seconds * 1000);
+    const timer = setInterval(() => document.hidden || refresh(), seconds * 1000);
     return () => clearInterval(timer);
   });
 }
