@@ -3,6 +3,7 @@
 use argand_model::{DatasetError, Dictionary, RowColumns, RowSlice, StackId};
 use hashbrown::HashMap;
 
+use crate::call_tree::sums_up;
 use crate::frames::frame_names;
 use crate::merge::Filter;
 use crate::{Control, Part, QueryError};
@@ -145,12 +146,7 @@ impl WeightedTree {
 
     /// Sum of each entry and what is below it.
     pub(crate) fn totals(&self) -> Vec<i64> {
-        let mut totals = self.value.clone();
-        for i in (1..totals.len()).rev() {
-            let parent = self.parent[i] as usize;
-            totals[parent] = totals[parent].saturating_add(totals[i]);
-        }
-        totals
+        sums_up(&self.parent, &self.value)
     }
 }
 

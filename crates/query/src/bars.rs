@@ -35,12 +35,13 @@ pub(crate) struct Bars {
     /// Index into `names`.
     pub(crate) name: Vec<u32>,
     content: Vec<Content>,
-    /// Row of each node of the source, or `FOLDED`.
-    row: Vec<u32>,
+    /// Row of the kept parent and node, for each node that was folded into `other`.
+    folded: Vec<(u32, u32)>,
     row_count: usize,
 }
 
-const FOLDED: u32 = u32::MAX;
+/// In place of a row: the node is not kept.
+const NO_ROW: u32 = u32::MAX;
 
 /// Lays out the nodes that weigh at least as much as the `max_nodes` largest (the root not counted; 0: all).
 ///
@@ -49,23 +50,24 @@ const FOLDED: u32 = u32::MAX;
 pub(crate) fn lay_out(source: &Source<'_>, max_nodes: usize) -> Bars {
     let Source { parent, name, names, weight } = *source;
     let least = least_weight(&weight[1..], max_nodes);
-    let mut row = vec![FOLDED; parent.len()];
+    let mut row = vec![NO_ROW; parent.len()];
     row[0] = 0;
     let mut kept = vec![0u32];
-    let mut has_folded = vec![false];
+    let mut folded: Vec<(u32, u32)> = Vec::new();
     for i in 1..parent.len() {
         let parent_row = row[parent[i] as usize];
-        if parent_row == FOLDED || weight[i] <= 0 {
+        if parent_row == NO_ROW || weight[i] <= 0 {
             continue;
         }
         if weight[i] >= least && names.get(name[i]) != OTHER_NAME {
             row[i] = kept.len() as u32;
             kept.push(i as u32);
-            has_folded.push(false);
         } else {
-            has_folded[parent_row as usize] = true;
+            folded.push((parent_row, i as u32));
         }
     }
+    let mut has_folded = vec![false; kept.len()];
+    folded.iter().for_each(|&(row, _)| has_folded[row as usize] = true);
     let parent_row: Vec<u32> = kept.iter().map(|&node| row[parent[node as usize] as usize]).collect();
     let mut children = Children::new(&parent_row);
     let rank = name_ranks(source, &kept);
@@ -75,7 +77,7 @@ pub(crate) fn lay_out(source: &Source<'_>, max_nodes: usize) -> Bars {
         child_count: Vec::with_capacity(kept.len()),
         name: Vec::with_capacity(kept.len()),
         content: Vec::with_capacity(kept.len()),
-        row,
+        folded,
         row_count: kept.len(),
     };
     let name_of = NameOrder::walk(source, &kept, &children, &has_folded, &mut bars.names);
@@ -84,10 +86,10 @@ pub(crate) fn lay_out(source: &Source<'_>, max_nodes: usize) -> Bars {
         match content {
             Content::Node(row) => {
                 let own_children = children.of(row);
-                let folded = has_folded[row as usize];
-                bars.push(Content::Node(kept[row as usize]), own_children.len() as u32 + u32::from(folded));
+                let has_other = has_folded[row as usize];
+                bars.push(Content::Node(kept[row as usize]), own_children.len() as u32 + u32::from(has_other));
                 bars.name.push(if row == 0 { 0 } else { name_of.node(name[kept[row as usize] as usize]) });
-                pending.extend(folded.then_some(Content::Folded(row)));
+                pending.extend(has_other.then_some(Content::Folded(row)));
                 pending.extend(own_children.iter().rev().map(|&child| Content::Node(child)));
             }
             Content::Folded(row) => {
@@ -117,14 +119,11 @@ impl Bars {
 
     /// Values of the bars from the columns of the source: `own` is shown for a node itself, and of what was folded the
     /// sum of `total`.
-    pub(crate) fn column(&self, parent: &[u32], own: &[i64], total: &[i64]) -> Vec<i64> {
+    pub(crate) fn column(&self, own: &[i64], total: &[i64]) -> Vec<i64> {
         let mut folded = vec![0i64; self.row_count];
-        for i in 1..parent.len() {
-            let parent_row = self.row[parent[i] as usize];
-            if self.row[i] == FOLDED && parent_row != FOLDED {
-                let sum = &mut folded[parent_row as usize];
-                *sum = sum.saturating_add(total[i]);
-            }
+        for &(row, node) in &self.folded {
+            let sum = &mut folded[row as usize];
+            *sum = sum.saturating_add(total[node as usize]);
         }
         let value = |content: &Content| match *content {
             Content::Node(node) => own[node as usize],

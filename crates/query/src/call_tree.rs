@@ -97,13 +97,21 @@ impl CallTree {
     }
 
     pub(crate) fn of_trie(trie: Trie, names: Names) -> Self {
-        let mut total = trie.value.clone();
-        for i in (1..total.len()).rev() {
-            let parent = trie.parent[i] as usize;
-            total[parent] = total[parent].saturating_add(total[i]);
-        }
-        Self { parent: trie.parent, name: trie.key, self_value: trie.value, total, names }
+        let (parent, name) = trie.columns();
+        let self_value = trie.value;
+        let total = sums_up(&parent, &self_value);
+        Self { parent, name, self_value, total, names }
     }
+}
+
+/// Value of each node together with all below it, where parents come first; saturates.
+pub(crate) fn sums_up(parent: &[u32], value: &[i64]) -> Vec<i64> {
+    let mut total = value.to_vec();
+    for i in (1..total.len()).rev() {
+        let parent = parent[i] as usize;
+        total[parent] = total[parent].saturating_add(total[i]);
+    }
+    total
 }
 
 /// Children of each node of a tree, found by its parent column.
@@ -146,42 +154,85 @@ impl Children {
 
 /// A tree that finds a child by a 32-bit key: a function name or a location.
 ///
-/// Shape: columns of equal length; node 0 is the root; `parent[i] < i` for `i > 0`.
+/// Shape: `nodes` and `value` of equal length; node 0 is the root; the parent of a node comes before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Trie {
-    pub(crate) parent: Vec<u32>,
-    pub(crate) key: Vec<u32>,
-    pub(crate) value: Vec<i64>,
-    children: HashMap<u64, u32>,
+    nodes: Vec<TrieNode>,
+    value: Vec<i64>,
+    /// Children beyond the first [`LISTED_CHILDREN`] of their parent, by parent and key.
+    more_children: HashMap<u64, u32>,
+}
+
+/// Children of a node that are found by walking a list. Most nodes have one or two, and those were touched just before:
+/// a list is several times faster than a hash map of millions of nodes, which misses the cache each time.
+const LISTED_CHILDREN: u32 = 8;
+
+#[derive(Clone, Copy, Debug)]
+struct TrieNode {
+    parent: u32,
+    key: u32,
+    /// 0 for none.
+    first_child: u32,
+    /// 0 for none.
+    next_sibling: u32,
 }
 
 impl Trie {
     pub(crate) fn new(root_key: u32) -> Self {
-        Self { parent: vec![0], key: vec![root_key], value: vec![0], children: HashMap::new() }
+        let root = TrieNode { parent: 0, key: root_key, first_child: 0, next_sibling: 0 };
+        Self { nodes: vec![root], value: vec![0], more_children: HashMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.parent.len()
+        self.nodes.len()
     }
 
-    /// Makes room for `additional` nodes.
-    pub(crate) fn reserve(&mut self, additional: usize) {
-        self.parent.reserve(additional);
-        self.key.reserve(additional);
-        self.value.reserve(additional);
-        self.children.reserve(additional);
+    pub(crate) fn parent(&self, node: u32) -> u32 {
+        self.nodes[node as usize].parent
+    }
+
+    pub(crate) fn key(&self, node: u32) -> u32 {
+        self.nodes[node as usize].key
+    }
+
+    pub(crate) fn value(&self, node: u32) -> i64 {
+        self.value[node as usize]
+    }
+
+    /// Parents and keys of all nodes.
+    pub(crate) fn columns(&self) -> (Vec<u32>, Vec<u32>) {
+        self.nodes.iter().map(|node| (node.parent, node.key)).unzip()
     }
 
     /// The child of `parent` with `key`, a new one if there is none.
     pub(crate) fn child(&mut self, parent: u32, key: u32) -> u32 {
-        let Self { parent: parents, key: keys, value, children } = self;
-        *children.entry(u64::from(parent) << 32 | u64::from(key)).or_insert_with(|| {
-            let node = u32::try_from(parents.len()).expect("a tree has fewer nodes than its sources have frames");
-            parents.push(parent);
-            keys.push(key);
-            value.push(0);
-            node
-        })
+        let mut last = None;
+        let mut listed = 0;
+        let mut at = self.nodes[parent as usize].first_child;
+        while at != 0 {
+            let node = self.nodes[at as usize];
+            if node.key == key {
+                return at;
+            }
+            last = Some(at);
+            listed += 1;
+            at = node.next_sibling;
+        }
+        let new = u32::try_from(self.nodes.len()).expect("a tree has fewer nodes than its sources have frames");
+        if listed < LISTED_CHILDREN {
+            match last {
+                None => self.nodes[parent as usize].first_child = new,
+                Some(sibling) => self.nodes[sibling as usize].next_sibling = new,
+            }
+        } else {
+            let known = *self.more_children.entry(u64::from(parent) << 32 | u64::from(key)).or_insert(new);
+            if known != new {
+                return known;
+            }
+        }
+        self.nodes.push(TrieNode { parent, key, first_child: 0, next_sibling: 0 });
+        self.value.push(0);
+        new
     }
 
     pub(crate) fn add(&mut self, node: u32, value: i64) {

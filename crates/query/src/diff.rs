@@ -48,13 +48,14 @@ impl FlameGraphDiff {
         let left_total = column(&left.total, &left_node);
         let right_total = column(&right.total, &right_node);
         let weight: Vec<i64> = left_total.iter().zip(&right_total).map(|(&l, &r)| l.max(r)).collect();
-        let parent = &trie.parent;
-        let bars = lay_out(&Source { parent, name: &trie.key, names: &names, weight: &weight }, max_nodes);
+        let (parent, name) = trie.columns();
+        let parent = parent.as_slice();
+        let bars = lay_out(&Source { parent, name: &name, names: &names, weight: &weight }, max_nodes);
         Ok(Self {
-            left_self: bars.column(parent, &column(&left.self_value, &left_node), &left_total),
-            left_total: bars.column(parent, &left_total, &left_total),
-            right_self: bars.column(parent, &column(&right.self_value, &right_node), &right_total),
-            right_total: bars.column(parent, &right_total, &right_total),
+            left_self: bars.column(&column(&left.self_value, &left_node), &left_total),
+            left_total: bars.column(&left_total, &left_total),
+            right_self: bars.column(&column(&right.self_value, &right_node), &right_total),
+            right_total: bars.column(&right_total, &right_total),
             names: bars.names,
             child_count: bars.child_count,
             name: bars.name,

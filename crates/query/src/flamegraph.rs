@@ -39,8 +39,8 @@ impl FlameGraph {
         let CallTree { parent, name, self_value, total, names } = tree;
         let bars = lay_out(&Source { parent, name, names, weight: total }, max_nodes);
         Self {
-            self_value: bars.column(parent, self_value, total),
-            total: bars.column(parent, total, total),
+            self_value: bars.column(self_value, total),
+            total: bars.column(total, total),
             names: bars.names,
             child_count: bars.child_count,
             name: bars.name,

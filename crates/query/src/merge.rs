@@ -50,14 +50,12 @@ impl Filter {
 pub fn merge(selection: &Selection, filter: &Filter, control: &Control<'_>) -> Result<Partial<CallTree>, QueryError> {
     let parts = filter.narrow(selection);
     let shares = share_out(&parts, control.threads);
-    let mut merged = Merger::new();
-    if let [share] = shares.as_slice() {
-        merged.add_parts(share, filter, control)?;
+    let merged = if let [share] = shares.as_slice() {
+        Merger::of_parts(share, filter, control)?
     } else {
-        for other in merge_in_threads(&shares, filter, control) {
-            merged.absorb(other?);
-        }
-    }
+        let partial: Result<Vec<Merger>, QueryError> = merge_in_threads(&shares, filter, control).into_iter().collect();
+        partial?.into_iter().reduce(Merger::with).expect("there is at least one share")
+    };
     let Merger { trie, names, mut damaged } = merged;
     damaged.splice(0..0, selection.damaged.iter().cloned());
     Ok(Partial { value: CallTree::of_trie(trie, names), damaged })
@@ -82,12 +80,9 @@ fn share_out(parts: &[Part], threads: usize) -> Vec<Vec<&Part>> {
 }
 
 fn merge_in_threads(shares: &[Vec<&Part>], filter: &Filter, control: &Control<'_>) -> Vec<Result<Merger, QueryError>> {
-    let run = |share: &[&Part]| {
-        let mut merger = Merger::new();
-        merger.add_parts(share, filter, control).map(|()| merger)
-    };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = shares.iter().map(|share| scope.spawn(|| run(share))).collect();
+        let threads: Vec<_> =
+            shares.iter().map(|share| scope.spawn(|| Merger::of_parts(share, filter, control))).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
@@ -103,13 +98,11 @@ struct Merger {
 }
 
 impl Merger {
-    fn new() -> Self {
+    fn of_parts(parts: &[&Part], filter: &Filter, control: &Control<'_>) -> Result<Self, QueryError> {
         let mut names = Names::default();
-        Self { trie: Trie::new(names.intern(ROOT_NAME)), names, damaged: Vec::new() }
-    }
-
-    fn add_parts(&mut self, parts: &[&Part], filter: &Filter, control: &Control<'_>) -> Result<(), QueryError> {
-        parts.iter().try_for_each(|part| self.add_part(part, filter, control))
+        let mut merger = Self { trie: Trie::new(names.intern(ROOT_NAME)), names, damaged: Vec::new() };
+        parts.iter().try_for_each(|part| merger.add_part(part, filter, control))?;
+        Ok(merger)
     }
 
     fn add_part(&mut self, part: &Part, filter: &Filter, control: &Control<'_>) -> Result<(), QueryError> {
@@ -138,20 +131,18 @@ impl Merger {
         Ok(())
     }
 
-    /// Adds another tree, name by name.
-    fn absorb(&mut self, other: Self) {
-        if self.trie.len() == 1 && self.trie.value[0] == 0 && self.damaged.is_empty() {
-            *self = other;
-            return;
-        }
+    /// This tree with another one added name by name.
+    fn with(mut self, other: Self) -> Self {
         self.damaged.extend(other.damaged);
         let name_of: Vec<u32> = other.names.iter().map(|name| self.names.intern(name)).collect();
         let mut node_of = vec![0u32; other.trie.len()];
-        self.trie.add(0, other.trie.value[0]);
-        for i in 1..other.trie.len() {
-            let parent = node_of[other.trie.parent[i] as usize];
-            node_of[i] = self.trie.child(parent, name_of[other.trie.key[i] as usize]);
-            self.trie.add(node_of[i], other.trie.value[i]);
+        self.trie.add(0, other.trie.value(0));
+        for i in 1..other.trie.len() as u32 {
+            let parent = node_of[other.trie.parent(i) as usize];
+            let node = self.trie.child(parent, name_of[other.trie.key(i) as usize]);
+            self.trie.add(node, other.trie.value(i));
+            node_of[i as usize] = node;
         }
+        self
     }
 }

@@ -37,7 +37,7 @@ pub fn export_pprof(
     for part in filter.narrow(selection) {
         add_part(&part, filter, go_pgo, control, &mut symbols, &mut trie, &mut damaged)?;
     }
-    let has_samples = trie.value.iter().any(|&value| value > 0);
+    let has_samples = (0..trie.len() as u32).any(|node| trie.value(node) > 0);
     let value = if has_samples { profile(&trie, symbols, profile_type, range) } else { Profile::default() };
     Ok(Partial { value, damaged })
 }
@@ -118,14 +118,10 @@ fn profile(trie: &Trie, mut symbols: SymbolMerger, profile_type: &ProfileType, r
         default_sample_type: sample_type.kind,
         ..Profile::default()
     };
-    for node in (0..trie.len()).filter(|&node| trie.value[node] > 0) {
-        let mut at = node;
-        let leaf_first = std::iter::from_fn(|| {
-            let location = (at != 0).then(|| LocationId(trie.key[at]));
-            at = trie.parent[at] as usize;
-            location
-        });
-        profile.samples.push(leaf_first, &[trie.value[node]], &[]);
+    for node in (0..trie.len() as u32).filter(|&node| trie.value(node) > 0) {
+        let path = std::iter::successors(Some(node), |&at| Some(trie.parent(at)));
+        let leaf_first = path.take_while(|&at| at != 0).map(|at| LocationId(trie.key(at)));
+        profile.samples.push(leaf_first, &[trie.value(node)], &[]);
     }
     profile
 }
