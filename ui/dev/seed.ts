@@ -24,7 +24,7 @@ const APPS = [
   { app: 'checkout.cpu', language: 'go', labels: ['eu-west', 'us-east'], weight: 4000 },
   { app: 'checkout.alloc_space', language: 'go', labels: ['eu-west', 'us-east'], weight: 4000 },
   { app: 'catalog.cpu', language: 'java', labels: ['eu-west'], weight: 9000 },
-  { app: 'recommender.cpu', language: 'python', labels: ['us-east', 'ap-south'], weight: 240_000 },
+  { app: 'recommender.cpu', language: 'python', labels: ['us-east', 'ap-south'], weight: 60_000 },
 ] as const;
 
 interface Vocabulary {

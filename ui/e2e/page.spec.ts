@@ -67,14 +67,14 @@ test.describe('errors', () => {
 
   test('a bad selector shows the server’s message', async ({ page }) => {
     await page.goto(`./?${new URLSearchParams({ service: service('shop'), type: CPU, labels: 'region==' })}`);
-    await expect(page.locator('.flame-panel [role=alert]')).toBeVisible();
+    await expect(page.getByRole('alert')).toBeVisible();
     const answer = await page.request.get(
       `api/v1/flamegraph?${new URLSearchParams({ query: `${CPU}{service_name="${service('shop')}",region==}`, from: 'now-1h', to: 'now' })}`,
       { headers: { Accept: 'application/vnd.argand.flame' } },
     );
     expect(answer.status()).toBe(400);
     const { message } = (await answer.json()) as { message: string };
-    await expect(page.locator('.flame-panel [role=alert]')).toContainText(message);
+    await expect(page.getByRole('alert')).toContainText(message);
   });
 
   test('a failing server is named and can be tried again', async ({ page }) => {

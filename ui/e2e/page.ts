@@ -47,6 +47,17 @@ export async function barPosition(page: Page, share: number, level: number): Pro
   return { x: box.x + box.width * share, y: box.y + level * 20 + 10 };
 }
 
+/** Colour of the graph at a horizontal share and level, as `r,g,b`. */
+export function colourAt(page: Page, share: number, level: number): Promise<string> {
+  return canvas(page).evaluate(
+    (element: HTMLCanvasElement, [x, y]) => {
+      const at = [Math.round(element.width * x), Math.round((y * 20 + 3) * devicePixelRatio)] as const;
+      return element.getContext('2d')!.getImageData(at[0], at[1], 1, 1).data.slice(0, 3).join();
+    },
+    [share, level] as const,
+  );
+}
+
 /** Cells of the visible table rows, row by row. */
 export async function tableRows(page: Page): Promise<string[][]> {
   const rows = page.locator('.grid-space [role=row]');

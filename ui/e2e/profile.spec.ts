@@ -1,4 +1,4 @@
-import { address, barPosition, canvas, expect, focused, open, options, tableRows, test } from './page.ts';
+import { address, barPosition, canvas, colourAt, expect, focused, open, options, tableRows, test } from './page.ts';
 import { ALLOC, CPU, DEEP, service, WIDE } from './seed.ts';
 
 test.describe('values', () => {
@@ -134,6 +134,19 @@ test.describe('search and selection', () => {
     await expect.poll(() => address(page).get('q')).toBe('pars');
     await page.keyboard.press('Escape');
     await expect.poll(async () => (await tableRows(page)).length).toBe(5);
+  });
+
+  test('search dims the bars that do not match, whether typed or in the link', async ({ page }) => {
+    await open(page, service('shop'));
+    const [parse, idle] = [await colourAt(page, 0.5, 3), await colourAt(page, 0.95, 2)];
+    await page.getByLabel('Search functions').fill('parse');
+    await expect.poll(() => colourAt(page, 0.95, 2)).not.toBe(idle);
+    expect(await colourAt(page, 0.5, 3)).toBe(parse);
+    await expect.poll(() => address(page).get('q')).toBe('parse');
+    const dimmed = await colourAt(page, 0.95, 2);
+    await page.reload();
+    await expect.poll(() => colourAt(page, 0.95, 2)).toBe(dimmed);
+    expect(await colourAt(page, 0.5, 3)).toBe(parse);
   });
 
   test('regular expressions, and a broken one', async ({ page }) => {

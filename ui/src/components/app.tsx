@@ -1,11 +1,11 @@
 /** The page: header, timeline, toolbar, flame graph and table. */
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { refresh, servicesState, state, update } from '../state/store.ts';
+import { flameState, flameSummary, refresh, servicesState, state, timelineState, topState, update } from '../state/store.ts';
 import { chart, FlamePanel } from './flame-panel.tsx';
 import { Header } from './header.tsx';
 import { HelpDialog, helpOpen } from './help.tsx';
-import { ErrorNote, NoServiceNote } from './notes.tsx';
+import { ErrorNote, NoDataNote, NoServiceNote } from './notes.tsx';
 import { Timeline } from './timeline.tsx';
 import { goToMatch, SEARCH_ID, Toolbar } from './toolbar.tsx';
 import { TABLE_ID, TopTable } from './top-table.tsx';
@@ -36,16 +36,38 @@ function Content(): JSX.Element {
   if (error !== null && value === null) return <ErrorNote error={error} />;
   if (value === null && service === '') return <div class="note muted">Loading…</div>;
   if (value?.length === 0 && service === '') return <NoServiceNote />;
+  const shared = sharedError();
+  if (shared !== null) {
+    return (
+      <section class="panel message-panel" aria-label="Error">
+        <ErrorNote error={shared} />
+      </section>
+    );
+  }
   return (
     <>
       <Timeline />
       <Toolbar />
-      <div class={`panes panes-${view}`}>
-        {view !== 'table' && <FlamePanel />}
-        {view !== 'flame' && <TopTable />}
-      </div>
+      {flameSummary.value?.total === 0 ? (
+        <section class="panel message-panel" aria-label="No data">
+          <NoDataNote />
+        </section>
+      ) : (
+        <div class={`panes panes-${view}`}>
+          {view !== 'table' && <FlamePanel />}
+          {view !== 'flame' && <TopTable />}
+        </div>
+      )}
     </>
   );
+}
+
+/** The error of all requests if they failed for the same reason: said once, not in every panel. */
+function sharedError(): Error | null {
+  const shown = [timelineState, flameState, ...(state.value.view === 'flame' ? [] : [topState])];
+  const errors = shown.map((resource) => resource.value.error);
+  const first = errors[0];
+  return first !== null && errors.every((error) => error?.message === first.message) ? first : null;
 }
 
 /** Shortcuts that work wherever the focus is, except while typing. */

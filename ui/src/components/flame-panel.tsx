@@ -32,7 +32,7 @@ import {
 import { palette } from '../state/theme.ts';
 import { NODE_CHOICES, type Span } from '../state/url.ts';
 import { CloseIcon } from './icons.tsx';
-import { copyText, ErrorNote, NoDataNote } from './notes.tsx';
+import { copyText, ErrorNote } from './notes.tsx';
 
 /** The chart on the page; null while it is not shown. */
 export const chart = signal<FlameChart | null>(null);
@@ -52,16 +52,14 @@ const span = field('span');
 
 export function FlamePanel(): JSX.Element {
   const { error, loading, received, value } = flameState.value;
-  const empty = value !== null && totalOf(value.flame) === 0;
   return (
-    <section class="panel flame-panel" aria-label="Flame graph">
+    <section class={`panel flame-panel root-${orientation.value === 'icicle' ? 'above' : 'below'}`} aria-label="Flame graph">
       {loading && <Progress received={received} />}
-      <Breadcrumb />
       <div class="flame-body">
-        <ChartHost stale={loading && value !== null} hidden={error !== null || empty || value === null} />
+        <ChartHost stale={loading && value !== null} hidden={error !== null || value === null} />
         {error !== null && <ErrorNote error={error} />}
-        {error === null && empty && !loading && <NoDataNote />}
       </div>
+      <Breadcrumb />
       <StatusLine />
       <Tooltip />
       <Menu />
@@ -128,8 +126,11 @@ function ChartHost({ stale, hidden }: { stale: boolean; hidden: boolean }): JSX.
   useSignalEffect(() => chart.value?.setOrientation(orientation.value));
   useSignalEffect(() => {
     const tree = currentFlame.value;
-    chart.value?.setFlame(tree);
-    if (tree !== null) chart.value?.showView(toView(tree, zoomNode.peek(), span.peek()), false);
+    const widget = chart.value;
+    widget?.setFlame(tree);
+    widget?.setSearch(searchSet.peek());
+    widget?.setSelected(selectedSet.peek());
+    if (tree !== null) widget?.showView(toView(tree, zoomNode.peek(), span.peek()), false);
   });
   useSignalEffect(() => {
     const tree = currentFlame.value;

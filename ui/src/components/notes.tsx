@@ -14,7 +14,7 @@ export function ErrorNote({ error }: { error: Error }): JSX.Element {
       <AlertIcon />
       <p>
         {error.message}
-        <span class="muted">{status}</span>
+        <span class="muted error-status">{status}</span>
       </p>
       <button type="button" class="button" onClick={refresh}>
         Try again

@@ -4,7 +4,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import type uPlot from 'uplot';
 import type { Timeline as TimelineData } from '../api/client.ts';
-import { formatValue } from '../format/units.ts';
+import { formatValue, tickSteps } from '../format/units.ts';
 import { state, timelineState, unit, update } from '../state/store.ts';
 import { theme } from '../state/theme.ts';
 import { ErrorNote } from './notes.tsx';
@@ -91,6 +91,9 @@ function chartOptions(Plot: typeof uPlot, element: HTMLElement, data: TimelineDa
     grid: { stroke: colour('--line-faint'), width: 1 },
     ticks: { show: false },
   };
+  const empty = data.series.every((series) => series.points.length === 0);
+  const valueLabels = (_: uPlot, ticks: number[]) =>
+    ticks.map((tick) => (tick === 0 ? '0' : empty ? '' : formatValue(tick, valueUnit)));
   return {
     width: element.clientWidth,
     height: HEIGHT,
@@ -99,7 +102,7 @@ function chartOptions(Plot: typeof uPlot, element: HTMLElement, data: TimelineDa
     scales: { x: { range: () => [data.start / 1000, data.end / 1000] }, y: { range: (_, _min, max) => [0, max * 1.08 || 1] } },
     axes: [
       { ...axis, size: 24, gap: 4, space: 70, values: timeLabels },
-      { ...axis, size: 62, gap: 6, space: 28, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? '0' : formatValue(tick, valueUnit))) },
+      { ...axis, size: 62, gap: 6, space: 28, incrs: tickSteps(valueUnit), values: valueLabels },
     ],
     series: [
       {},

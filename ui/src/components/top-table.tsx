@@ -9,7 +9,7 @@ import { compiledSearch, currentFlame, field, selectedSet, state, topState, unit
 import { arrangeRows, visibleSlice } from '../state/top-rows.ts';
 import type { SortColumn } from '../state/url.ts';
 import { chart } from './flame-panel.tsx';
-import { ErrorNote, NoDataNote } from './notes.tsx';
+import { ErrorNote } from './notes.tsx';
 
 const ROW_HEIGHT = 26;
 export const TABLE_ID = 'top-table';
@@ -22,17 +22,14 @@ const rows = computed(() =>
 
 export function TopTable(): JSX.Element {
   const { error, loading, value } = topState.value;
-  const empty = value !== null && value.total === 0;
   return (
     <section class="panel table-panel" aria-label="Functions">
       {error !== null ? (
         <ErrorNote error={error} />
-      ) : empty && !loading ? (
-        <NoDataNote />
       ) : (
         <Grid stale={loading} total={value?.total ?? 0} />
       )}
-      {value !== null && !empty && (
+      {value !== null && (
         <footer class="status">
           <span class="number">
             {formatCount(rows.value.length)} <span class="muted">functions</span>

@@ -14,6 +14,8 @@ export interface Palette {
   neutralText: string;
   /** Runs of bars too narrow to draw one by one. */
   merged: string;
+  /** Search matches inside such runs. */
+  mergedMatch: string;
   /** Bars outside the search. */
   dimmed: string;
   dimmedText: string;
@@ -41,6 +43,7 @@ export const lightPalette: Palette = {
   neutral: '#d5d8de',
   neutralText: '#24272e',
   merged: '#b9c0cc',
+  mergedMatch: '#4a5362',
   dimmed: '#eceef1',
   dimmedText: '#5f6570',
   selected: '#f2a51c',
@@ -58,6 +61,7 @@ export const darkPalette: Palette = {
   neutral: '#3a3f49',
   neutralText: '#eceff4',
   merged: '#555d6b',
+  mergedMatch: '#a4afc2',
   dimmed: '#23262d',
   dimmedText: '#9097a3',
   selected: '#f5b041',
@@ -76,6 +80,7 @@ export const forcedPalette: Palette = {
   neutral: 'Canvas',
   neutralText: 'CanvasText',
   merged: 'GrayText',
+  mergedMatch: 'CanvasText',
   dimmed: 'Canvas',
   dimmedText: 'GrayText',
   selected: 'Highlight',

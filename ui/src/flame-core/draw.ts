@@ -140,9 +140,9 @@ function drawRun(
   const left = Math.max(0, (flame.start[first] - range.from) * scale);
   const right = Math.min(scene.width, (flame.start[last] + flame.total[last] - range.from) * scale);
   const matched = scene.search !== null && anyBetween(scene.search, row, next);
-  context.fillStyle = scene.search !== null && !matched ? palette.dimmed : palette.merged;
+  context.fillStyle = scene.search !== null ? palette.dimmed : palette.merged;
   context.fillRect(left, y, Math.max(1, right - left), ROW_HEIGHT - 1);
-  if (matched) markRows(context, scene, scene.search!, row, next, y, scale, palette.text);
+  if (matched) markRows(context, scene, scene.search!, row, next, y, scale, palette.mergedMatch);
   if (scene.selected !== null) markRows(context, scene, scene.selected, row, next, y, scale, palette.selected);
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseProfileType, preferredType, profileTypeLabel } from './profile-type.ts';
-import { formatCount, formatShare, formatValue } from './units.ts';
+import { formatCount, formatShare, formatValue, tickSteps } from './units.ts';
 
 describe('values', () => {
   test.each([
@@ -24,6 +24,14 @@ describe('values', () => {
     [0.5, 'count', '0.5'],
     [-1500, 'bytes', '-1.46 KiB'],
   ])('%d %s is %s', (value, unit, expected) => expect(formatValue(value, unit)).toBe(expected));
+});
+
+describe('axis ticks', () => {
+  test.each(['nanoseconds', 'milliseconds', 'bytes', 'count'])('%s: ascending, with short labels', (unit) => {
+    const steps = tickSteps(unit);
+    expect([...steps].sort((a, b) => a - b)).toEqual(steps);
+    for (const step of steps.filter((value) => value >= 1)) expect(formatValue(step, unit)).toMatch(/^\d{1,4} ?[A-Za-zµ]*$/);
+  });
 });
 
 describe('shares', () => {

@@ -39,12 +39,29 @@ const NANOSECONDS_PER: Record<string, number> = {
   seconds: 1e9,
 };
 
+const DURATION_TICKS = [
+  ...[1, 1e3, 1e6].flatMap((size) => [1, 2, 5, 10, 20, 50, 100, 200, 500].map((step) => step * size)),
+  ...[1, 2, 5, 10, 15, 30].map((seconds) => seconds * 1e9),
+  ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * 60e9),
+  ...[1, 2, 3, 6, 12].map((hours) => hours * 3_600e9),
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].map((days) => days * 86_400e9),
+];
+
 /** Formats a value of a profile type's sample unit, three significant digits. */
 export function formatValue(value: number, unit: string): string {
   const perNanosecond = NANOSECONDS_PER[unit];
   if (perNanosecond !== undefined) return scaled(value * perNanosecond, DURATION);
   if (unit === 'bytes') return scaled(value, BYTES);
   return scaled(value, COUNT);
+}
+
+/** Distances between axis ticks that give round labels in a unit, ascending. */
+export function tickSteps(unit: string): number[] {
+  const perNanosecond = NANOSECONDS_PER[unit];
+  if (perNanosecond !== undefined) return DURATION_TICKS.map((step) => step / perNanosecond);
+  const base = unit === 'bytes' ? [1, 2, 4, 8, 16, 32, 64, 128, 256, 512] : [1, 2, 5, 10, 20, 50, 100, 200, 500];
+  const next = unit === 'bytes' ? 1024 : 1000;
+  return [0, 1, 2, 3, 4].flatMap((power) => base.map((step) => step * next ** power));
 }
 
 /** A share (0 to 1) as a percentage with one decimal; tiny ones keep their first digits. */
