@@ -1,4 +1,4 @@
-// Command client works for WORK_SECONDS under the Pyroscope SDK: 70 % in
+// Command client works for WORK_CPU_SECONDS under the Pyroscope SDK: 70 % in
 // heavySeventy, 20 % in middleTwenty, 10 % in lightTen.
 package main
 
@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/grafana/pyroscope-go"
@@ -47,12 +48,20 @@ func lightTen() uint32 {
 	return state
 }
 
-func workUntil(end time.Time) uint32 {
+func workFor(cpu time.Duration) uint32 {
 	var sum uint32
-	for time.Now().Before(end) {
+	for end := cpuTime() + cpu; cpuTime() < end; {
 		sum += heavySeventy() + middleTwenty() + lightTen()
 	}
 	return sum
+}
+
+func cpuTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		log.Fatalf("getrusage: %v", err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 //go:noinline
@@ -65,12 +74,12 @@ func allocateRecords() [][]byte {
 }
 
 // contend lets two goroutines wait for one mutex, for the mutex and the block profile.
-func contend(end time.Time) {
+func contend(done context.Context) {
 	var mutex sync.Mutex
 	var waiters sync.WaitGroup
 	for range 2 {
 		waiters.Go(func() {
-			for time.Now().Before(end) {
+			for done.Err() == nil {
 				mutex.Lock()
 				time.Sleep(20 * time.Millisecond)
 				mutex.Unlock()
@@ -80,8 +89,8 @@ func contend(end time.Time) {
 	waiters.Wait()
 }
 
-func workSeconds() (time.Duration, error) {
-	text, set := os.LookupEnv("WORK_SECONDS")
+func workCPUTime() (time.Duration, error) {
+	text, set := os.LookupEnv("WORK_CPU_SECONDS")
 	if !set {
 		return 12 * time.Second, nil
 	}
@@ -90,9 +99,9 @@ func workSeconds() (time.Duration, error) {
 }
 
 func run() error {
-	duration, err := workSeconds()
+	cpu, err := workCPUTime()
 	if err != nil {
-		return fmt.Errorf("WORK_SECONDS: %w", err)
+		return fmt.Errorf("WORK_CPU_SECONDS: %w", err)
 	}
 	runtime.SetMutexProfileFraction(1)
 	runtime.SetBlockProfileRate(1)
@@ -117,11 +126,12 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("start profiling: %w", err)
 	}
-	end := time.Now().Add(duration)
 	kept := allocateRecords()
-	go contend(end)
+	done, finish := context.WithCancel(context.Background())
+	defer finish()
+	go contend(done)
 	pyroscope.TagWrapper(context.Background(), pyroscope.Labels("endpoint", "/orders"), func(context.Context) {
-		workUntil(end)
+		workFor(cpu)
 	})
 	fmt.Printf("done, %d records kept\n", len(kept))
 	return profiler.Stop()

@@ -1,6 +1,6 @@
 """A FastAPI application under the Pyroscope SDK, with work of a known split.
 
-`GET /work?milliseconds=N` works for about N milliseconds: 70 % of it in `heavy_seventy`, 20 % in `middle_twenty`,
+`GET /work?cpu_milliseconds=N` works for about N milliseconds of CPU time: 70 % of it in `heavy_seventy`, 20 % in `middle_twenty`,
 10 % in `light_ten`. `GET /remember` keeps some memory for the allocation profile.
 """
 
@@ -60,10 +60,10 @@ app = FastAPI(lifespan=profiled)
 
 
 @app.get("/work")
-def work(milliseconds: int = 100) -> dict[str, int]:
-    deadline = time.monotonic() + milliseconds / 1000
+def work(cpu_milliseconds: int = 100) -> dict[str, int]:
+    end = time.thread_time() + cpu_milliseconds / 1000
     rounds = 0
-    while time.monotonic() < deadline:
+    while time.thread_time() < end:
         heavy_seventy()
         middle_twenty()
         light_ten()

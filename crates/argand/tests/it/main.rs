@@ -9,6 +9,7 @@ mod durability;
 mod grpc;
 mod http;
 mod ingest;
+mod process;
 mod proto;
 mod query;
 mod server;

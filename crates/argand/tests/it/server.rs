@@ -3,14 +3,14 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::http;
+use crate::process::Process;
 
 /// The built program.
 pub(crate) const ARGAND: &str = env!("CARGO_BIN_EXE_argand");
@@ -32,7 +32,7 @@ pub(crate) struct Server {
 }
 
 struct Running {
-    child: Child,
+    process: Process,
     address: SocketAddr,
 }
 
@@ -72,8 +72,7 @@ impl Server {
 
     /// Ends the process at once, as a crash does (SIGKILL).
     pub(crate) fn kill(&mut self) {
-        self.running.child.kill().expect("a child can be killed");
-        self.running.child.wait().expect("a killed child ends");
+        self.running.process.kill();
     }
 
     /// Starts again on the same data directory, on another port, and waits until it is ready.
@@ -83,24 +82,10 @@ impl Server {
 
     /// Asks the process to end (SIGTERM) and waits for it.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let pid = Pid::from_child(&self.running.child);
-        kill_process(pid, Signal::TERM).expect("a child can be signalled");
-        let deadline = Instant::now() + STOPPED_WITHIN;
-        while Instant::now() < deadline {
-            if let Some(status) = self.running.child.try_wait().expect("a child can be waited for") {
-                return status;
-            }
-            thread::sleep(POLL);
-        }
-        panic!("the server did not end within {STOPPED_WITHIN:?} of SIGTERM\n{}", log_tail(self.folder.path()));
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail only when the process has already ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.running.process.terminate();
+        self.running.process.wait(STOPPED_WITHIN).unwrap_or_else(|| {
+            panic!("the server did not end within {STOPPED_WITHIN:?} of SIGTERM\n{}", log_tail(self.folder.path()))
+        })
     }
 }
 
@@ -127,7 +112,7 @@ pub(crate) fn argand() -> Command {
 fn launch(folder: &Path, arguments: &[String]) -> Running {
     for _ in 0..PORT_TRIES {
         let address = free_address();
-        let mut running = Running { child: spawn(folder, address, arguments), address };
+        let mut running = Running { process: spawn(folder, address, arguments), address };
         if wait_until_ready(&mut running, folder) {
             return running;
         }
@@ -135,9 +120,10 @@ fn launch(folder: &Path, arguments: &[String]) -> Running {
     panic!("the server ended before it was ready, {PORT_TRIES} times\n{}", log_tail(folder));
 }
 
-fn spawn(folder: &Path, address: SocketAddr, arguments: &[String]) -> Child {
+fn spawn(folder: &Path, address: SocketAddr, arguments: &[String]) -> Process {
     let log = File::options().create(true).append(true).open(log_path(folder)).expect("the log can be opened");
-    argand()
+    let mut command = argand();
+    command
         .arg("server")
         .args(["--listen", &address.to_string(), "--admin-listen", "off", "--self-profile=false", "--data-dir"])
         .arg(folder.join("data"))
@@ -145,9 +131,8 @@ fn spawn(folder: &Path, address: SocketAddr, arguments: &[String]) -> Child {
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file handle can be cloned"))
-        .stderr(log)
-        .spawn()
-        .expect("the built program can be started")
+        .stderr(log);
+    Process::spawn(&mut command)
 }
 
 /// False if the process ended instead, which another process on its port explains.
@@ -155,7 +140,7 @@ fn wait_until_ready(running: &mut Running, folder: &Path) -> bool {
     let deadline = Instant::now() + READY_WITHIN;
     let ready = format!("http://{}/ready", running.address);
     while Instant::now() < deadline {
-        if running.child.try_wait().expect("a child can be waited for").is_some() {
+        if running.process.ended().is_some() {
             return false;
         }
         if http::get(&ready).is_ok_and(|reply| reply.status == 200) {

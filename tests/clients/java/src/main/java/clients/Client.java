@@ -1,9 +1,11 @@
 package clients;
 
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Works for {@code WORK_SECONDS}: 70 % in heavySeventy, 20 % in middleTwenty, 10 % in lightTen. */
+/** Works for {@code WORK_CPU_SECONDS}: 70 % in heavySeventy, 20 % in middleTwenty, 10 % in lightTen. */
 public final class Client {
     private static final int UNIT = 1000;
     private static final int RECORDS_KEPT = 100;
@@ -39,9 +41,11 @@ public final class Client {
         return new byte[64 << 10];
     }
 
-    private static int workUntil(long endNanos, List<byte[]> kept) {
+    private static int workFor(long cpuNanos, List<byte[]> kept) {
+        ThreadMXBean threads = ManagementFactory.getThreadMXBean();
+        long end = threads.getCurrentThreadCpuTime() + cpuNanos;
         int sum = 0;
-        for (long round = 0; System.nanoTime() - endNanos < 0; round++) {
+        for (long round = 0; threads.getCurrentThreadCpuTime() < end; round++) {
             sum += heavySeventy() + middleTwenty() + lightTen();
             if (round % 1000 == 0) {
                 byte[] record = allocateRecord();
@@ -54,9 +58,9 @@ public final class Client {
     }
 
     public static void main(String[] args) {
-        long seconds = Long.parseLong(System.getenv().getOrDefault("WORK_SECONDS", "12"));
+        long seconds = Long.parseLong(System.getenv().getOrDefault("WORK_CPU_SECONDS", "12"));
         List<byte[]> kept = new ArrayList<>();
-        int sum = workUntil(System.nanoTime() + seconds * NANOS_PER_SECOND, kept);
+        int sum = workFor(seconds * NANOS_PER_SECOND, kept);
         System.out.println("done, sum " + sum + ", " + kept.size() + " records kept");
     }
 }
