@@ -91,7 +91,7 @@ fn first_run(members: &[&Arc<BlockInfo>], is_over: bool, config: &StoreConfig) -
 }
 
 /// Puts datasets of one service together: dictionaries merged by content, series by labels, profiles one after another.
-pub(crate) fn merge(parts: &[Arc<dyn Dataset>], seed: [u64; 2]) -> Result<MemoryDataset, DatasetError> {
+pub(crate) fn merge(parts: &[&dyn Dataset], seed: [u64; 2]) -> Result<MemoryDataset, DatasetError> {
     let mut merged = MemoryDataset::default();
     let mut interner = Interner::new(seed);
     let mut series_index: HashMap<Labels, u32> = HashMap::new();
@@ -117,7 +117,7 @@ pub(crate) fn merge(parts: &[Arc<dyn Dataset>], seed: [u64; 2]) -> Result<Memory
         table.total.extend_from_slice(&profiles.total);
         table.id.extend_from_slice(&profiles.id);
         table.row_end.extend(profiles.row_end.iter().map(|&end| first_row + end));
-        append_rows(&mut merged, part.as_ref(), &nodes, profiles.row_end.last().copied().unwrap_or(0))?;
+        append_rows(&mut merged, *part, &nodes, profiles.row_end.last().copied().unwrap_or(0))?;
     }
     merged.profiles = Arc::new(table);
     merged.dictionary = interner.into_dictionary();

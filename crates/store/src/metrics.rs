@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn durations_fall_into_their_bucket() {
         let histogram = DurationHistogram::default();
-        [400_000, 500_000, 4_000_000, 4_000_001, 60_000_000_000].map(|ns| histogram.observe(ns));
+        [400_000, 500_000, 4_000_000, 4_000_001, 60_000_000_000].iter().for_each(|&ns| histogram.observe(ns));
         assert_eq!(histogram.buckets.each_ref().map(Number::get), [2, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!((histogram.count(), histogram.sum_ns.get()), (5, 60_008_900_001));
     }

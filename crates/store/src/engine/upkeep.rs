@@ -185,7 +185,7 @@ impl Engine {
         }
         let seed = [self.env.rng.next_u64(), self.env.rng.next_u64()];
         let chosen: Vec<_> = parts.iter().filter(|part| part.service_name() == service).collect();
-        let datasets: Vec<Arc<dyn Dataset>> = chosen.iter().map(|&part| part.clone() as Arc<dyn Dataset>).collect();
+        let datasets: Vec<&dyn Dataset> = chosen.iter().map(|part| part.as_ref() as &dyn Dataset).collect();
         let merged = compaction::merge(&datasets, seed).map_err(|error| {
             let ids = chosen.iter().map(|part| part.block_id());
             lock::mutex(&self.manifest).unreadable.extend(ids.filter(|&id| self.blocks.is_suspect(id)));
