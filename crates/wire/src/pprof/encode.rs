@@ -208,14 +208,13 @@ impl Encoder<'_> {
     fn finish(mut self) -> Vec<u8> {
         let Profile { time_ns, duration_ns, period_type, period, default_sample_type, .. } = *self.profile;
         let default_sample_type = self.strings.index(default_sample_type);
-        self.strings.index(period_type.kind);
-        self.strings.index(period_type.unit);
+        let has_period_type = self.strings.index(period_type.kind) + self.strings.index(period_type.unit) > 0;
         for text in &self.strings.texts {
             put_bytes(&mut self.out, profile::STRING_TABLE, text.as_bytes());
         }
         put_uint(&mut self.out, profile::TIME_NANOS, time_ns.cast_unsigned());
         put_uint(&mut self.out, profile::DURATION_NANOS, duration_ns.cast_unsigned());
-        if period_type != ValueType::default() {
+        if has_period_type {
             self.put_value_type(profile::PERIOD_TYPE, period_type);
         }
         put_uint(&mut self.out, profile::PERIOD, period.cast_unsigned());
