@@ -236,6 +236,9 @@ pub(crate) enum ConfigCommand {
         /// Only what differs from the defaults
         #[arg(long)]
         diff_default: bool,
+        /// Print JSON instead of YAML
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON Schema of the file, for editors
     Schema,

@@ -334,13 +334,33 @@ pub(crate) fn check(options: &ServerOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn show(options: &ServerOptions, diff_default: bool) -> anyhow::Result<()> {
-    let mut value = serde_json::to_value(load(options)?)?;
-    if diff_default {
-        value = difference(&serde_json::to_value(Config::default())?, &value).unwrap_or_else(|| json!({}));
+pub(crate) fn show(options: &ServerOptions, diff_default: bool, json: bool) -> anyhow::Result<()> {
+    let config = load(options)?;
+    let value = if diff_default { changed(&config)? } else { serde_json::to_value(&config)? };
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(&value)?),
+        false => print!("{}", yaml(&value)?),
     }
-    print!("{}", serde_saphyr::to_string(&value).map_err(|e| anyhow::anyhow!("cannot write YAML: {e}"))?);
     Ok(())
+}
+
+/// The whole configuration.
+pub(crate) fn to_yaml(config: &Config) -> anyhow::Result<String> {
+    yaml(&serde_json::to_value(config)?)
+}
+
+/// What differs from the defaults.
+pub(crate) fn to_yaml_changed(config: &Config) -> anyhow::Result<String> {
+    yaml(&changed(config)?)
+}
+
+fn changed(config: &Config) -> anyhow::Result<Value> {
+    let (default, current) = (serde_json::to_value(Config::default())?, serde_json::to_value(config)?);
+    Ok(difference(&default, &current).unwrap_or_else(|| json!({})))
+}
+
+fn yaml(value: &Value) -> anyhow::Result<String> {
+    serde_saphyr::to_string(value).map_err(|error| anyhow::anyhow!("cannot write YAML: {error}"))
 }
 
 /// What `value` has other than `base`, table by table.

@@ -9,6 +9,7 @@ mod push;
 mod query;
 mod self_profile;
 mod serve;
+mod storage;
 
 use std::process::ExitCode;
 
@@ -39,7 +40,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Query(options) => query::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Config { command: ConfigCommand::Check(options) } => config::check(&options),
-        Command::Config { command: ConfigCommand::Show { options, diff_default } } => config::show(&options, diff_default),
+        Command::Config { command: ConfigCommand::Show { options, diff_default, json } } => config::show(&options, diff_default, json),
         Command::Config { command: ConfigCommand::Schema } => config::print_schema(),
         Command::Completions { shell } => {
             cli::print_completions(shell);

@@ -22,7 +22,9 @@ pub(crate) fn repair(profile: &mut Profile) {
         Cow::Borrowed(_) => None,
         Cow::Owned(changed) => Some(changed),
     });
-    complete_stacks(&mut profile.samples.stacks);
+    if let Some(completed) = completed(&profile.samples.stacks) {
+        profile.samples.stacks = completed;
+    }
 }
 
 /// `pkg.(*List[go.shape.int]).Push` becomes `pkg.(*List).Push`; brackets may nest.
@@ -52,16 +54,15 @@ const OVERLAP: usize = 16;
 /// Go's runtime keeps only the leaf side of deep stacks. A stack of at least [`CUT_DEPTH`] frames whose [`OVERLAP`]
 /// outermost frames stand, in this order, further from the root of another deep stack is taken to be cut there, and
 /// gets the other's outer frames. The longest completion wins; among equals the first, so the result is deterministic.
-fn complete_stacks(stacks: &mut Stacks) {
+///
+/// `None` where no stack is cut.
+fn completed(stacks: &Stacks) -> Option<Stacks> {
     let deep: Vec<&[LocationId]> = stacks.iter().filter(|s| s.len() >= CUT_DEPTH).collect();
-    if deep.is_empty() {
-        return;
-    }
     // Outermost frames of each deep stack -> the longest known continuation towards the root.
     let mut roots: HashMap<&[LocationId], &[LocationId]> = deep.iter().map(|s| (&s[s.len() - OVERLAP..], &s[..0])).collect();
     for stack in &deep {
-        // The window must leave at least one frame towards the root.
-        for end in OVERLAP..stack.len() {
+        // The window must leave at least one frame towards the root, and not so many that recursion looks like a cut.
+        for end in OVERLAP.max(stack.len().saturating_sub(OVERLAP))..stack.len() {
             if let Some(continuation) = roots.get_mut(&stack[end - OVERLAP..end]) {
                 if stack.len() - end > continuation.len() {
                     *continuation = &stack[end..];
@@ -70,13 +71,13 @@ fn complete_stacks(stacks: &mut Stacks) {
         }
     }
     if roots.values().all(|continuation| continuation.is_empty()) {
-        return;
+        return None;
     }
     let mut completed = Stacks::default();
     for stack in stacks.iter() {
         completed.push(whole(stack, &roots));
     }
-    *stacks = completed;
+    Some(completed)
 }
 
 /// Follows continuations until the root is reached; each step may lead into another cut stack.
@@ -117,24 +118,18 @@ mod tests {
 
     #[test]
     fn a_cut_stack_gets_the_outer_frames_of_a_whole_one() {
-        let mut cut = stacks(&[0..32, 8..50]);
-        complete_stacks(&mut cut);
-        assert_eq!(cut, stacks(&[0..50, 8..50]));
+        assert_eq!(completed(&stacks(&[0..32, 8..50])), Some(stacks(&[0..50, 8..50])));
     }
 
     #[test]
     fn short_or_unrelated_stacks_stay() {
-        let before = stacks(&[0..20, 100..140, 4..30]);
-        let mut after = before.clone();
-        complete_stacks(&mut after);
-        assert_eq!(after, before);
+        assert_eq!(completed(&stacks(&[0..20, 100..140, 4..30])), None);
     }
 
     #[test]
     fn recursion_ends() {
         let mut stacks = Stacks::default();
         stacks.push(std::iter::repeat_n(LocationId(1), 64));
-        complete_stacks(&mut stacks);
-        assert!(stacks.get(0).len() <= 64 * 9);
+        assert_eq!(completed(&stacks), None);
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use argand_jfr as jfr;
-use argand_model::{Labels, Profile, ProfileType, StringId, Upload, ValueType, name};
-use argand_wire::{folded, speedscope, tree, trie};
+use argand_model::{Labels, Profile, ProfileType, Upload, ValueType, name};
+use argand_wire::{FormatError, Measure, folded, speedscope, tree, trie};
 use serde::Deserialize;
 
-use crate::app::{self, NamedType};
-use crate::push::{accept, content_key, decode, unpack};
+use crate::app;
+use crate::push::{accept, content_key, decode, decode_limits, limit_reason, unpack};
 use crate::{Context, Format, IngestParams, Reason, Rejection, strings};
 
 /// The body of an `/ingest` request, with a multipart form already taken apart.
@@ -221,61 +221,76 @@ const JFR_SIZE_FACTOR: usize = 8;
 // ---- formats with one number per stack ----
 
 fn ingest_stacks(params: &IngestParams, raw: &[u8], context: &mut Context<'_>) -> Result<Ingested, Rejection> {
-    let NamedType { app, profile_type, is_time } = app::named_type(&params.name.app).map_err(malformed)?;
+    let named = app::named_type(&params.name.app).map_err(malformed)?;
     let plain = unpack(raw, context.limits.profile_size_bytes)?;
-    let profile = match params.format {
-        Format::Lines => folded::decode_lines(&plain).map_err(malformed)?,
-        Format::Tree => tree::decode(&plain).map_err(malformed)?,
-        Format::Trie => trie::decode(&plain).map_err(malformed)?,
-        _ => folded::decode_groups(&plain).map_err(malformed)?,
+    let scale = if named.is_time { nanoseconds_per_sample(params.sample_rate) } else { 1 };
+    let measure = measure_of(&named.profile_type, scale);
+    let limits = decode_limits(context.limits);
+    let decoded = match params.format {
+        Format::Lines => folded::decode_lines(&plain, measure, &limits),
+        Format::Tree => tree::decode(&plain, measure, &limits),
+        Format::Trie => trie::decode(&plain, measure, &limits),
+        _ => folded::decode_groups(&plain, measure, &limits),
     };
-    let scale = if is_time { nanoseconds_per_sample(params.sample_rate) } else { 1 };
-    let labels = series_labels(params, &app, &profile_type.name);
-    Ok(store_typed(profile, &profile_type, scale, &labels, params, context)?.into())
+    let profile = decoded.map_err(bad_format)?;
+    let labels = series_labels(params, &named.app, &named.profile_type.name);
+    Ok(accept_named(profile, &named.profile_type, &labels, params, context)?.into())
 }
 
 fn nanoseconds_per_sample(sample_rate: u32) -> i64 {
     if sample_rate == 0 { 0 } else { 1_000_000_000 / i64::from(sample_rate) }
 }
 
+fn measure_of(profile_type: &ProfileType, scale: i64) -> Measure<'_> {
+    Measure { kind: &profile_type.sample_type, unit: &profile_type.sample_unit, scale }
+}
+
+fn bad_format(error: FormatError) -> Rejection {
+    let reason = match &error {
+        FormatError::Limit(limit) => limit_reason(limit),
+        _ => Reason::MalformedProfile,
+    };
+    Rejection::new(reason, error.to_string())
+}
+
 fn ingest_speedscope(params: &IngestParams, raw: &[u8], context: &mut Context<'_>) -> Result<Ingested, Rejection> {
     let plain = unpack(raw, context.limits.profile_size_bytes)?;
-    let parts = speedscope::decode(&plain).map_err(malformed)?;
+    let parts = speedscope::decode(&plain, &decode_limits(context.limits)).map_err(bad_format)?;
     let several = parts.len() > 1;
     let mut uploads = Vec::new();
     for part in parts {
-        let app_name = if several { format!("{}.{}", params.name.app, part.unit) } else { params.name.app.clone() };
-        let NamedType { app, profile_type, .. } = app::named_type(&app_name).map_err(malformed)?;
-        let mut labels = series_labels(params, &app, &profile_type.name);
+        let app_name = if several { format!("{}.{}", params.name.app, part.unit.name()) } else { params.name.app.clone() };
+        let named = app::named_type(&app_name).map_err(malformed)?;
+        let mut labels = series_labels(params, &named.app, &named.profile_type.name);
         if several {
             labels = labels.with("profile_name", &part.name);
         }
-        uploads.extend(store_typed(part.profile, &profile_type, 1, &labels, params, context)?);
+        let mut profile = part.profile;
+        set_sample_type(&mut profile, &named.profile_type);
+        uploads.extend(accept_named(profile, &named.profile_type, &labels, params, context)?);
     }
     Ok(Ingested { uploads, losses: Vec::new() })
 }
 
-/// Gives a profile of one unnamed sample type its type, scale and time, and accepts it.
-fn store_typed(
+fn set_sample_type(profile: &mut Profile, profile_type: &ProfileType) {
+    let strings = &mut profile.symbols.strings;
+    let kind = strings::find_or_push(strings, &profile_type.sample_type);
+    let unit = strings::find_or_push(strings, &profile_type.sample_unit);
+    profile.sample_types = vec![ValueType { kind, unit }];
+}
+
+/// Gives a profile the period type and the time that its format does not carry, and accepts it.
+fn accept_named(
     mut profile: Profile,
     profile_type: &ProfileType,
-    scale: i64,
     labels: &Labels,
     params: &IngestParams,
     context: &mut Context<'_>,
 ) -> Result<Option<Upload>, Rejection> {
-    let mut id = |text: &str| match text {
-        "" => StringId(0),
-        text => strings::find_or_push(&mut profile.symbols.strings, text),
-    };
-    let sample_type = ValueType { kind: id(&profile_type.sample_type), unit: id(&profile_type.sample_unit) };
-    let period_type = ValueType { kind: id(&profile_type.period_type), unit: id(&profile_type.period_unit) };
-    profile.sample_types = vec![sample_type];
-    profile.period_type = period_type;
-    profile.period = scale;
-    for value in &mut profile.samples.values {
-        *value = value.saturating_mul(scale);
-    }
+    let strings = &mut profile.symbols.strings;
+    let kind = strings::find_or_push(strings, &profile_type.period_type);
+    let unit = strings::find_or_push(strings, &profile_type.period_unit);
+    profile.period_type = ValueType { kind, unit };
     profile.time_ns = params.from_ns;
     profile.duration_ns = params.until_ns - params.from_ns;
     accept(profile, labels, context)
