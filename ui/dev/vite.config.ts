@@ -5,8 +5,18 @@ import { MockServer } from './mock.ts';
 import { seed } from './seed.ts';
 
 /** What the product's server sends with the page. */
-const POLICY =
-  "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; require-trusted-types-for 'script'";
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  'trusted-types argand',
+].join('; ');
 
 function mockApi(): Plugin {
   const server = new MockServer();

@@ -149,6 +149,7 @@ test('the page works below any path', async ({ page, baseURL }) => {
   await expect(page.locator('.u-over')).toBeVisible();
   await page.getByRole('button', { name: 'Table', exact: true }).click();
   expect(new URL(page.url()).pathname).toBe(base.pathname);
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
 });
 
 test('nothing is asked of another host', async ({ page, baseURL }) => {

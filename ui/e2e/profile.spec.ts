@@ -277,6 +277,16 @@ test.describe('size', () => {
     expect(bottom).toBeGreaterThan(4000);
   });
 
+  test('what is folded away is said, and can be asked for', async ({ page }) => {
+    await open(page, service('many'));
+    const status = page.locator('.flame-panel .status');
+    await expect(status).toContainText(/\d % folded below the threshold/);
+    await status.getByRole('button', { name: /Show up to 65.536 nodes/ }).click();
+    await expect(status).toContainText(/20.002 nodes/);
+    await expect(status).not.toContainText('folded');
+    expect(address(page).get('nodes')).toBe('65536');
+  });
+
   test('a long table renders only what is visible', async ({ page }) => {
     await open(page, service('wide'), { sort: 'name', asc: '1' });
     await expect(page.getByRole('grid')).toHaveAttribute('aria-rowcount', String(WIDE + 2));

@@ -7,13 +7,17 @@
 export const CPU = 'process_cpu:cpu:nanoseconds:cpu:nanoseconds';
 export const ALLOC = 'memory:alloc_space:bytes::';
 
+const SERVICES = ['shop', 'cart', 'deep', 'wide', 'many'] as const;
+
 /** Name of a service of this run. */
-export function service(name: 'shop' | 'cart' | 'deep' | 'wide'): string {
+export function service(name: (typeof SERVICES)[number]): string {
   return `e2e-${process.env.ARGAND_E2E_RUN}-${name}`;
 }
 
 /** Levels of the deep service, without the root. */
 export const DEEP = 300;
+/** Functions of the service that has more than are shown at first; a seventh of them has the least weight. */
+export const MANY = 20_000;
 /** Functions of the wide service. */
 export const WIDE = 1000;
 
@@ -34,6 +38,8 @@ export default async function seed(): Promise<void> {
   await ingest(base, `${service('deep')}.cpu`, [`${deep.join(';')} 1`]);
   const wide = Array.from({ length: WIDE }, (_, i) => `main;f${String(i).padStart(4, '0')} 1`);
   await ingest(base, `${service('wide')}.cpu`, wide);
+  const many = Array.from({ length: MANY }, (_, i) => `main;f${i} ${1 + (i % 7)}`);
+  for (let at = 0; at < MANY; at += 10_000) await ingest(base, `${service('many')}.cpu`, many.slice(at, at + 10_000));
   await visible(base);
 }
 
@@ -52,7 +58,7 @@ async function ingest(base: string, name: string, stacks: string[]): Promise<voi
 
 /** Waits until the server shows everything that was sent. */
 async function visible(base: string): Promise<void> {
-  const wanted = (['shop', 'cart', 'deep', 'wide'] as const).map(service);
+  const wanted = SERVICES.map(service);
   for (let attempt = 0; attempt < 100; attempt++) {
     const response = await fetch(`${base}api/v1/services?from=now-1h&to=now`);
     const { services } = (await response.json()) as { services: { name: string }[] };

@@ -23,7 +23,7 @@ export function Timeline(): JSX.Element {
       ) : (
         <>
           <TimelineReadout data={value} />
-          <div class={loading ? 'chart-area stale' : 'chart-area'}>{value !== null && <Chart data={value} />}</div>
+          <div class={loading ? 'chart-area stale' : 'chart-area'}>{value !== null && value.end > value.start && <Chart data={value} />}</div>
         </>
       )}
     </section>
@@ -35,7 +35,7 @@ function TimelineReadout({ data }: { data: TimelineData | null }): JSX.Element {
   return (
     <p class="timeline-readout" aria-hidden="true">
       {bucket === null ? (
-        data !== null && <span class="muted">{describeStep(data.step)} buckets · drag to select a time range</span>
+        data !== null && data.step > 0 && <span class="muted">{describeStep(data.step)} buckets · drag to select a time range</span>
       ) : (
         <>
           <span class="muted">{new Date(bucket.time * 1000).toLocaleTimeString(undefined, { hourCycle: 'h23' })}</span>{' '}
