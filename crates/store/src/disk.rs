@@ -20,8 +20,8 @@ pub trait Disk: Send + Sync {
     /// A file to read. What is appended later need not be seen.
     fn open(&self, path: &str) -> io::Result<Arc<dyn ReadAt>>;
 
-    /// Makes the bytes of an existing file durable, whoever wrote them.
-    fn sync_file(&self, path: &str) -> io::Result<()>;
+    /// Writes `bytes` over what is at `offset` and makes the whole file durable.
+    fn overwrite(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Gives a file another name in the same directory, replacing what has it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;

@@ -125,6 +125,11 @@ pub(crate) struct LogReport {
     pub(crate) torn_bytes: u64,
     /// What the medium lost: damaged places before a later batch, whose existence proves that they were durable.
     pub(crate) damage: Vec<String>,
+    /// Where the good records of the last batch start. Nothing proves that they are on disk rather than in the page
+    /// cache, where they may stay even after a failed sync and a successful one after it.
+    pub(crate) last_batch_start: u64,
+    /// The bytes from there to the end of the last good record: writing them again makes them durable.
+    pub(crate) last_batch: Vec<u8>,
 }
 
 /// Calls `visit` with the payload of every record that can be trusted, in order.
@@ -152,8 +157,13 @@ pub(crate) fn replay(
     let mut durable_end: Option<u64> = None;
     while offset < reader.len {
         if let Some(record) = reader.record(offset)?.filter(|record| record.seq >= next_seq) {
-            let payload = reader.window.bytes(record.payload, record.len)?;
-            match visit(payload) {
+            if record.batch_start > report.last_batch_start || report.last_batch.is_empty() {
+                report.last_batch_start = offset;
+                report.last_batch.clear();
+            }
+            let bytes = reader.window.bytes(offset, RECORD_HEADER_LEN + record.len)?;
+            report.last_batch.extend_from_slice(bytes);
+            match visit(&bytes[RECORD_HEADER_LEN..]) {
                 Ok(()) => report.records += 1,
                 Err(reason) => report.damage.push(format!("record {} at {offset}: {reason}", record.seq)),
             }

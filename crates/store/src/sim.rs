@@ -75,7 +75,7 @@ pub(crate) fn small_config() -> StoreConfig {
         head_bytes: 12 << 10,
         flush_interval: Duration::from_mins(2),
         max_queue_count: 20,
-        max_series_per_tenant: 60,
+        max_series_per_tenant: 25,
         reserve_bytes: 10_000,
         retention: Some(Duration::from_hours(48)),
         compaction_fan_in: 3,

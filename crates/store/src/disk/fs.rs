@@ -74,8 +74,10 @@ impl Disk for FsDisk {
         Ok(Arc::new(FsFile { file, len }))
     }
 
-    fn sync_file(&self, path: &str) -> io::Result<()> {
-        OpenOptions::new().append(true).open(self.path(path))?.sync_data()
+    fn overwrite(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(self.path(path))?;
+        file.write_all_at(bytes, offset)?;
+        file.sync_data()
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

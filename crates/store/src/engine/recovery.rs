@@ -145,14 +145,14 @@ impl Engine {
     fn replay_log(&self, number: u64) -> Result<(), StoreError> {
         let disk = self.env.disk.as_ref();
         let path = log::path(number);
-        // What is read below may so far be in the page cache only. It is about to be promised to repeated senders.
-        disk.sync_file(&path).map_err(io_error("sync", &path))?;
         let file: Arc<dyn ReadAt> = disk.open(&path).map_err(io_error("open", &path))?;
         let rng = &self.env.rng;
         let seed = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
         let generation = Arc::new(Generation::new(number, seed));
         let report = log::replay(file, number, |payload| self.replay_record(&generation, payload));
         let report = report.map_err(io_error("read", &path))?;
+        // Senders that repeat these uploads are about to be told that they are durable.
+        disk.overwrite(&path, report.last_batch_start, &report.last_batch).map_err(io_error("sync", &path))?;
         self.metrics.replayed_records.add(report.records);
         self.metrics.replayed_bytes.add(report.bytes);
         self.metrics.torn_bytes.add(report.torn_bytes);
@@ -206,6 +206,9 @@ impl Engine {
 /// Makes the directories, checks the format and removes unfinished files.
 fn prepare_directory(disk: &dyn Disk) -> Result<(), StoreError> {
     let names = list(disk, "")?;
+    for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
+        remove(disk, name)?;
+    }
     let is_new = !names.iter().any(|name| name == FORMAT_FILE);
     if is_new && names.iter().any(|name| name.starts_with("MANIFEST")) {
         return Err(StoreError::Format { found: String::new(), supported: FORMAT });
@@ -225,9 +228,6 @@ fn prepare_directory(disk: &dyn Disk) -> Result<(), StoreError> {
             .map_err(io_error("write", FORMAT_FILE))?;
     }
     disk.sync_dir("").map_err(io_error("sync", "data directory"))?;
-    for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
-        remove(disk, name)?;
-    }
     Ok(())
 }
 

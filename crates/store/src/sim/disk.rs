@@ -275,10 +275,25 @@ impl Disk for SimDisk {
         Ok(Arc::new(SimFile { disk: self.clone(), inode, life: state.life }))
     }
 
-    fn sync_file(&self, path: &str) -> io::Result<()> {
+    fn overwrite(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = lock::mutex(&self.0);
-        let inode = state.find(path)?;
-        state.sync(inode)
+        state.change()?;
+        let index = state.find(path)?;
+        let inode = &mut state.inodes[index];
+        let (start, end) = (offset as usize, offset as usize + bytes.len());
+        // The simulated page cache never forgets, so these are the bytes that are there. Sectors that were durable
+        // stay so whatever happens: they get what they have.
+        assert_eq!(&inode.bytes[start..end], bytes, "only what was read is written");
+        let was_poisoned = std::mem::take(&mut inode.is_poisoned);
+        let (synced, len) = (inode.synced, inode.bytes.len());
+        let outcome = state.sync(index);
+        if outcome.is_ok() && was_poisoned && end < len {
+            // What follows the written range stays lost.
+            let inode = &mut state.inodes[index];
+            inode.synced = synced.max(end);
+            inode.is_poisoned = true;
+        }
+        outcome
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
