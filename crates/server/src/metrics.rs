@@ -1,0 +1,242 @@
+//! Numbers about ourselves, in OpenMetrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use argand_model::TenantId;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Content type of [`Metrics::render`].
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the request durations in seconds.
+const DURATION_BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Labels of a finished request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    pub(crate) method: &'static str,
+    pub(crate) route: String,
+    pub(crate) status_code: u16,
+}
+
+/// Labels of what was received.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReceivedLabels {
+    format: &'static str,
+    tenant: String,
+}
+
+/// Labels of what was discarded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DiscardLabels {
+    reason: &'static str,
+    tenant: String,
+}
+
+/// Labels of damage that did not keep the rest of a profile from being read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LossLabels {
+    kind: &'static str,
+}
+
+/// A number that somebody else keeps and that is read when metrics are asked for.
+///
+/// `name` is without prefix and, for counters, without `_total`; units end it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Such as `store_blocks`.
+    pub name: String,
+    /// One sentence without full stop.
+    pub help: String,
+    /// Whether it goes up and down, or only up.
+    pub value: ReadingValue,
+}
+
+/// Value of a [`Reading`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ReadingValue {
+    /// Goes up and down.
+    Gauge(f64),
+    /// Only goes up.
+    Counter(u64),
+}
+
+/// Where [`Reading`]s come from.
+pub type ReadingSource = Arc<dyn Fn() -> Vec<Reading> + Send + Sync>;
+
+/// All numbers of one server.
+pub(crate) struct Metrics {
+    registry: Registry,
+    request_duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    /// Requests being answered.
+    pub(crate) in_flight: Gauge,
+    /// Requests whose handler panicked.
+    pub(crate) panics: Counter,
+    received_profiles: Family<ReceivedLabels, Counter>,
+    received_samples: Family<ReceivedLabels, Counter>,
+    received_bytes: Family<ReceivedLabels, Counter>,
+    discarded_samples: Family<DiscardLabels, Counter>,
+    discarded_bytes: Family<DiscardLabels, Counter>,
+    losses: Family<LossLabels, Counter>,
+}
+
+impl Metrics {
+    /// Metrics of a server of this version; `sources` are read on every scrape.
+    pub(crate) fn new(version: &str, revision: &str, sources: Vec<ReadingSource>) -> Self {
+        let mut registry = Registry::with_prefix("argand");
+        let build = Info::new([("version", version.to_owned()), ("revision", revision.to_owned())]);
+        registry.register("build", "What is running", build);
+        let mut metrics = Self {
+            request_duration: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
+            in_flight: Gauge::default(),
+            panics: Counter::default(),
+            received_profiles: Family::default(),
+            received_samples: Family::default(),
+            received_bytes: Family::default(),
+            discarded_samples: Family::default(),
+            discarded_bytes: Family::default(),
+            losses: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register_with_unit(
+            "request_duration",
+            "Time from the head of a request to the head of its answer",
+            Unit::Seconds,
+            metrics.request_duration.clone(),
+        );
+        registry.register("requests_in_flight", "Requests being answered", metrics.in_flight.clone());
+        registry.register("request_panics", "Requests whose handler panicked", metrics.panics.clone());
+        registry.register("received_profiles", "Profiles that arrived", metrics.received_profiles.clone());
+        registry.register("received_samples", "Samples that arrived", metrics.received_samples.clone());
+        registry.register_with_unit(
+            "received",
+            "Bytes of profiles that arrived, as sent",
+            Unit::Bytes,
+            metrics.received_bytes.clone(),
+        );
+        registry.register(
+            "discarded_samples",
+            "Profiles that were not stored, by reason",
+            metrics.discarded_samples.clone(),
+        );
+        registry.register_with_unit(
+            "discarded",
+            "Bytes that were not stored, by reason",
+            Unit::Bytes,
+            metrics.discarded_bytes.clone(),
+        );
+        registry.register(
+            "decode_losses",
+            "Damaged or unknown parts of profiles that were skipped, by kind",
+            metrics.losses.clone(),
+        );
+        registry.register_collector(Box::new(Readings(sources)));
+        metrics.registry = registry;
+        metrics
+    }
+
+    /// A request was answered.
+    pub(crate) fn request(&self, labels: &RequestLabels, duration: Duration) {
+        self.request_duration.get_or_create(labels).observe(duration.as_secs_f64());
+    }
+
+    /// A profile arrived.
+    pub(crate) fn received(&self, format: &'static str, tenant: &TenantId, bytes: u64, samples: u64) {
+        let labels = ReceivedLabels { format, tenant: tenant.to_string() };
+        self.received_profiles.get_or_create(&labels).inc();
+        self.received_samples.get_or_create(&labels).inc_by(samples);
+        self.received_bytes.get_or_create(&labels).inc_by(bytes);
+    }
+
+    /// A profile that arrived was not stored.
+    pub(crate) fn discarded(&self, reason: &'static str, tenant: &TenantId, bytes: u64) {
+        let labels = DiscardLabels { reason, tenant: tenant.to_string() };
+        self.discarded_samples.get_or_create(&labels).inc();
+        self.discarded_bytes.get_or_create(&labels).inc_by(bytes);
+    }
+
+    /// Parts of a profile could not be read.
+    pub(crate) fn lost(&self, losses: &[(&'static str, u64)]) {
+        for &(kind, count) in losses {
+            self.losses.get_or_create(&LossLabels { kind }).inc_by(count);
+        }
+    }
+
+    /// Everything as OpenMetrics text.
+    pub(crate) fn render(&self) -> String {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).expect("writing to a string does not fail");
+        out
+    }
+}
+
+struct Readings(Vec<ReadingSource>);
+
+impl std::fmt::Debug for Readings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Readings({})", self.0.len())
+    }
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for reading in self.0.iter().flat_map(|source| source()) {
+            let Reading { name, help, value } = &reading;
+            match *value {
+                ReadingValue::Gauge(value) => {
+                    let gauge = ConstGauge::<f64>::new(value);
+                    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+                }
+                ReadingValue::Counter(value) => {
+                    let counter = ConstCounter::<u64>::new(value);
+                    counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_open_metrics() {
+        let source: ReadingSource = Arc::new(|| {
+            vec![
+                Reading { name: "store_blocks".into(), help: "Blocks".into(), value: ReadingValue::Gauge(3.0) },
+                Reading { name: "store_fsyncs".into(), help: "Fsyncs".into(), value: ReadingValue::Counter(9) },
+            ]
+        });
+        let metrics = Metrics::new("1.2.3", "abc", vec![source]);
+        let tenant = TenantId::anonymous();
+        metrics.received("pprof", &tenant, 100, 5);
+        metrics.discarded("malformed_profile", &tenant, 7);
+        let labels = RequestLabels { method: "POST", route: "/ingest".into(), status_code: 200 };
+        metrics.request(&labels, Duration::from_millis(3));
+        let text = metrics.render();
+        for line in [
+            "argand_build_info{version=\"1.2.3\",revision=\"abc\"} 1",
+            "argand_received_profiles_total{format=\"pprof\",tenant=\"anonymous\"} 1",
+            "argand_received_bytes_total{format=\"pprof\",tenant=\"anonymous\"} 100",
+            "argand_discarded_bytes_total{reason=\"malformed_profile\",tenant=\"anonymous\"} 7",
+            "argand_discarded_samples_total{reason=\"malformed_profile\",tenant=\"anonymous\"} 1",
+            "argand_request_duration_seconds_count{method=\"POST\",route=\"/ingest\",status_code=\"200\"} 1",
+            "argand_store_blocks 3.0",
+            "argand_store_fsyncs_total 9",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The user interface, health, metrics and status.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::json;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::{metrics, ui};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const OPENAPI: &str = include_str!("openapi.json");
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    let mut router = health_routes()
+        .route("/api/v1/status/buildinfo", get(build_info))
+        .route("/api/v1/status/config", get(config))
+        .route("/api/v1/status/config/diff", get(config_diff))
+        .route("/api/v1/status/config/default", get(config_default))
+        .route("/api/v1/tenant_limits", get(tenant_limits))
+        .route("/api/openapi.json", get(openapi));
+    for page in ui::PAGES {
+        router = router.route(page, get(show_page));
+    }
+    router
+}
+
+/// Health answers on every port.
+pub(super) fn health_routes() -> Router<Arc<App>> {
+    let mut router = Router::new();
+    for path in ["/ready", "/-/ready", "/readyz"] {
+        router = router.route(path, get(ready));
+    }
+    for path in ["/healthy", "/-/healthy", "/livez", "/healthz"] {
+        router = router.route(path, get(healthy));
+    }
+    router
+}
+
+pub(super) fn metrics_route() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(show_metrics))
+}
+
+/// Files of the user interface, and what nothing else answers.
+pub(super) async fn fallback(State(app): State<Arc<App>>, request: Request) -> Response {
+    let path = request.uri().path();
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        let base = app.config.base_path.trim_matches('/');
+        if !base.is_empty() && path.trim_matches('/') == base {
+            // The page finds everything relative to itself, so its address ends in a slash.
+            return (StatusCode::PERMANENT_REDIRECT, [(LOCATION, format!("/{base}/"))]).into_response();
+        }
+        if let Some(file) = ui::file(path.trim_start_matches('/'), request.headers()) {
+            return file;
+        }
+    }
+    ApiError::not_found(format!("nothing answers at {path}")).into_response()
+}
+
+async fn show_page(headers: HeaderMap) -> Response {
+    ui::page(&headers)
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    match app.ready().await {
+        Ok(()) => (StatusCode::OK, [(CONTENT_TYPE, TEXT)], "ready\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, [(CONTENT_TYPE, TEXT)], format!("not ready: {reason}\n")),
+    }
+    .into_response()
+}
+
+async fn healthy() -> Response {
+    ([(CONTENT_TYPE, TEXT)], "healthy\n").into_response()
+}
+
+async fn show_metrics(State(app): State<Arc<App>>) -> Response {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], app.metrics.render()).into_response()
+}
+
+async fn build_info(State(app): State<Arc<App>>) -> Response {
+    let build = &app.parts.build;
+    let data = json!({
+        "version": build.version,
+        "revision": build.revision,
+        "branch": "",
+        "buildUser": "",
+        "buildDate": build.date,
+        "goVersion": "",
+    });
+    json_text(&json!({ "status": "success", "data": data }))
+}
+
+async fn tenant_limits(State(app): State<Arc<App>>) -> Response {
+    let limits = &app.config.ingest;
+    json_text(&json!({
+        "ingestion_rate": limits.rate_bytes_per_second,
+        "ingestion_burst_size": limits.burst_bytes,
+        "max_global_series_per_user": 0,
+    }))
+}
+
+async fn config(State(app): State<Arc<App>>) -> Response {
+    ([(CONTENT_TYPE, TEXT)], app.parts.config_text.current.clone()).into_response()
+}
+
+async fn config_diff(State(app): State<Arc<App>>) -> Response {
+    ([(CONTENT_TYPE, TEXT)], app.parts.config_text.changed.clone()).into_response()
+}
+
+async fn config_default(State(app): State<Arc<App>>) -> Response {
+    ([(CONTENT_TYPE, TEXT)], app.parts.config_text.default.clone()).into_response()
+}
+
+async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+fn json_text(value: &serde_json::Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
