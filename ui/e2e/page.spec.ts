@@ -13,6 +13,7 @@ for (const scheme of ['dark', 'light'] as const) {
     test.use({ colorScheme: scheme });
 
     test('no accessibility violations', async ({ page }) => {
+      test.slow();
       await open(page, service('shop'), { q: 'parse', fn: 'idle' });
       await canvas(page).focus();
       await page.keyboard.press('ArrowDown');
@@ -105,7 +106,7 @@ test('the service and type are chosen when the address names none', async ({ pag
 for (const width of [400, 900, 1440]) {
   test(`nothing overflows at ${width} pixels`, async ({ page }) => {
     await page.setViewportSize({ width, height: 900 });
-    await open(page, service('shop'));
+    await open(page, service('shop'), { q: 'parse', fn: 'handle' });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
     expect(wide).toBeLessThanOrEqual(width);
     await expect(canvas(page)).toBeVisible();

@@ -10,8 +10,8 @@ export default defineConfig({
   globalSetup: './seed.ts',
   fullyParallel: true,
   workers: 2,
-  timeout: 30_000,
-  expect: { timeout: 8_000 },
+  timeout: 60_000,
+  expect: { timeout: 15_000 },
   reporter: 'list',
   use: {
     ...(server === undefined ? {} : { baseURL: server }),
