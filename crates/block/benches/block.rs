@@ -1,26 +1,65 @@
-#[allow(missing_docs)]
+//! Cost of blocks: time to sort, encode, decode and scan, and bytes per row.
+#![allow(missing_docs, unreachable_pub)]
+
 mod corpus;
+
+use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
-use argand_block::*;
-use argand_model::*;
-fn best<T>(n: usize, mut f: impl FnMut() -> T) -> f64 { (0..n).map(|_| { let t = Instant::now(); std::hint::black_box(f()); t.elapsed().as_secs_f64() * 1e3 }).fold(f64::MAX, f64::min) }
-fn main() {
-    for (name, shape) in [("service", corpus::SERVICE), ("tiny", corpus::TINY)] {
-        let d = corpus::dataset("shop", 1, shape);
-        let t = Instant::now(); let d = sort_dataset(d); println!("{name}: sort {:?}", t.elapsed());
-        let mut bytes = vec![];
-        let ms = best(3, || { bytes.clear(); let mut w = BlockWriter::new(&mut bytes, BlockMeta { id: 1, tenant: TenantId::anonymous(), level: 0, time: TimeRange::ALL }).unwrap(); w.add(&d).unwrap(); w.finish().unwrap() });
-        let n = d.stack.len() as f64;
-        println!("encode {ms:.1} ms, {} bytes, {:.3} B/row, nodes {}", bytes.len(), bytes.len() as f64 / n, d.dictionary.stacks.len());
-        let c = container::Container::open(Arc::new(bytes.clone()), |_| "").unwrap();
-        for s in &c.groups()[0].sections { println!("  kind {} {} bytes {:.3} B/row", s.kind, s.length, s.length as f64 / n); }
-        let b = Block::open(Arc::new(bytes.clone())).unwrap();
-        let ds = b.dataset(0);
-        let ms = best(5, || { ds.evict(); ds.dictionary().unwrap() });
-        println!("dictionary {ms:.2} ms = {:.1} ms per 400k nodes; cached {}", ms * 4e5 / d.dictionary.stacks.len() as f64, ds.cached_bytes());
-        let mut acc = vec![0i64; d.dictionary.stacks.len()];
-        let ms = best(5, || ds.scan(&[0..d.stack.len() as u32], RowColumns::default(), &mut |r| for (s, v) in r.stack.iter().zip(r.value) { acc[s.index()] += v }).unwrap());
-        println!("scan {:.1} ms per 10M", ms * 1e7 / n);
-    }
+
+use argand_block::{Block, BlockMeta, BlockWriter, sort_dataset};
+use argand_model::{Dataset, MemoryDataset, RowColumns, TenantId, TimeRange};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+fn encode(dataset: &MemoryDataset) -> Vec<u8> {
+    let meta = BlockMeta { id: 1, tenant: TenantId::anonymous(), level: 0, time: TimeRange::ALL };
+    let mut bytes = Vec::new();
+    let mut writer = BlockWriter::new(&mut bytes, meta).expect("memory can be written");
+    writer.add(dataset).expect("the dataset is sorted");
+    writer.finish().expect("memory can be written");
+    bytes
 }
+
+fn report_size(name: &str, dataset: &MemoryDataset) {
+    let (bytes, rows) = (encode(dataset).len(), dataset.stack.len());
+    println!("{name}: {bytes} bytes, {rows} rows, {:.3} bytes per row", bytes as f64 / rows as f64);
+}
+
+fn blocks(c: &mut Criterion) {
+    let unsorted = corpus::dataset("shop", 1, corpus::SERVICE);
+    let dataset = sort_dataset(unsorted.clone());
+    report_size("service", &dataset);
+    report_size("tiny", &sort_dataset(corpus::dataset("self", 2, corpus::TINY)));
+
+    let mut group = c.benchmark_group("block");
+    group.sample_size(10).throughput(Throughput::Elements(dataset.stack.len() as u64));
+    group.bench_function("sort", |b| b.iter_batched(|| unsorted.clone(), sort_dataset, BatchSize::LargeInput));
+    group.bench_function("encode", |b| b.iter(|| encode(&dataset)));
+
+    let block = Block::open(Arc::new(encode(&dataset))).expect("the block was just written");
+    let read = block.dataset(0);
+    let mut weight = vec![0i64; dataset.dictionary.stacks.len()];
+    let all = 0..dataset.stack.len() as u32;
+    group.bench_function("scan and accumulate", |b| {
+        b.iter(|| {
+            read.scan(std::slice::from_ref(&all), RowColumns::default(), &mut |rows| {
+                for (stack, value) in rows.stack.iter().zip(rows.value) {
+                    weight[stack.index()] += value;
+                }
+            })
+            .expect("the block is good");
+            black_box(&weight);
+        });
+    });
+
+    group.throughput(Throughput::Elements(dataset.dictionary.stacks.len() as u64));
+    group.bench_function("dictionary", |b| {
+        b.iter(|| {
+            read.evict();
+            read.dictionary().expect("the block is good")
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, blocks);
+criterion_main!(benches);

@@ -3,12 +3,12 @@
 use std::io;
 
 /// Ranged reads from an immutable sequence of bytes: a file, an object in a store, memory.
+#[allow(clippy::len_without_is_empty)] // nobody asks
 pub trait ReadAt: Send + Sync {
     /// Fills `buf` from `offset` on. Errors: `UnexpectedEof` where the bytes end before.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 
     /// Number of bytes.
-    #[allow(clippy::len_without_is_empty)] // nobody asks
     fn len(&self) -> u64;
 }
 

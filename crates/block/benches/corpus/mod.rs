@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use argand_model::{
-    Dictionary, Function, FunctionId, Labels, Line, LocationId, Mapping, MemoryDataset, ProfileTable,
-    StackId, name,
+    Dictionary, Function, FunctionId, Labels, Line, LocationId, Mapping, MemoryDataset, ProfileTable, StackId, name,
 };
 
 /// Size of a service's dataset.

@@ -168,7 +168,7 @@ pub(crate) fn encode_rows(
     let mut rest = value;
     let mut codes = Vec::with_capacity(value.len());
     let mut runs: Vec<Run> = Vec::new();
-    for &len in series_runs {
+    for &len in series_runs.iter().filter(|&&len| len > 0) {
         let (values, left) = rest.split_at(len);
         rest = left;
         let base = values.iter().copied().min().unwrap_or(0);
