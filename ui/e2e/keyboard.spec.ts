@@ -72,7 +72,7 @@ test('the menu of the focused bar', async ({ page }) => {
   await canvas(page).focus();
   for (const key of ['ArrowDown', 'ArrowDown', 'ArrowDown']) await page.keyboard.press(key);
   await page.keyboard.press('Shift+F10');
-  await expect(page.getByRole('menu', { name: 'handle' })).toBeVisible();
+  await expect(page.getByRole('menuitem', { name: 'Zoom to this bar' })).toBeFocused();
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('Enter');
@@ -85,6 +85,7 @@ test('the hottest function is found with the keyboard alone', async ({ page }) =
   await expect(page.locator('.status').first()).toBeVisible();
   await page.getByRole('button', { name: /^Service:/ }).focus();
   await page.keyboard.press('Enter');
+  await expect(page.getByRole('combobox', { name: 'Filter: Service' })).toBeFocused();
   await page.keyboard.type(service('shop'));
   await page.keyboard.press('Enter');
   await expect(page.locator('.flame-panel .status')).toContainText('Total 1 s');

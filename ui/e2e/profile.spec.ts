@@ -62,6 +62,7 @@ test.describe('choosing', () => {
   test('a service with filter and keyboard', async ({ page }) => {
     await open(page, service('shop'));
     await page.getByRole('button', { name: /^Service:/ }).click();
+    await expect(page.getByRole('combobox', { name: 'Filter: Service' })).toBeFocused();
     await page.keyboard.type(service('cart'));
     await expect(options(page)).toHaveCount(1);
     await page.keyboard.press('Enter');
@@ -222,6 +223,7 @@ test.describe('zoom', () => {
     await page.getByRole('menuitem', { name: 'Search this function' }).click();
     await expect(page.getByTestId('matches')).toHaveText('Matches 90.0 %');
     await page.mouse.click(handle.x, handle.y, { button: 'right' });
+    await expect(page.getByRole('menuitem', { name: 'Zoom to this bar' })).toBeFocused();
     await page.keyboard.press('Enter');
     await expect(page.locator('.breadcrumb')).toContainText('handle');
     await page.mouse.click(handle.x, handle.y, { button: 'right' });

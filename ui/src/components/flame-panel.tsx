@@ -1,7 +1,7 @@
 /** The flame graph with its tooltip, menu, breadcrumb and status line. */
 import { signal, useSignalEffect } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import {
   FlameChart,
   isFolded,
@@ -287,7 +287,7 @@ function Menu(): JSX.Element | null {
     chart.peek()?.canvas.focus({ preventScroll: true });
   };
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (at === null) return;
     (list.current?.firstElementChild as HTMLElement | null)?.focus();
     const outside = (event: Event) => {

@@ -1,6 +1,6 @@
 /** A button that opens a filterable list: choose one of many with mouse or keyboard. */
 import type { JSX } from 'preact';
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { rankOptions } from '../state/label-input.ts';
 import { CheckIcon, ChevronIcon } from './icons.tsx';
 import { Popover } from './popover.tsx';
@@ -61,7 +61,7 @@ function PickerList({ label, value, options, display, onPick }: PickerListProps)
   const input = useRef<HTMLInputElement>(null);
   const list = useRef<HTMLUListElement>(null);
 
-  useEffect(() => input.current?.focus(), []);
+  useLayoutEffect(() => input.current?.focus(), []);
   useEffect(() => {
     list.current?.children[active]?.scrollIntoView({ block: 'nearest' });
   }, [active, filter]);
