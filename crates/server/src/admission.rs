@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ApiError;
@@ -65,11 +66,10 @@ impl Reservation {
 
 /// Tells blocking work that nobody waits for it any more.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub(crate) struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Whether to stop.
-    pub fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -89,7 +89,12 @@ pub(crate) struct WorkPool {
     slots: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     max_waiting: usize,
+    panics: Counter,
 }
+
+/// Leave to run one piece of work on a [`WorkPool`].
+#[derive(Debug)]
+pub(crate) struct Slot(#[allow(dead_code)] OwnedSemaphorePermit); // held for its drop
 
 struct Waiting<'a>(&'a AtomicUsize);
 
@@ -100,9 +105,10 @@ impl Drop for Waiting<'_> {
 }
 
 impl WorkPool {
-    pub(crate) fn new(name: &'static str, concurrency: usize, max_waiting: usize) -> Self {
+    /// `panics` counts work that panicked.
+    pub(crate) fn new(name: &'static str, concurrency: usize, max_waiting: usize, panics: Counter) -> Self {
         let slots = Arc::new(Semaphore::new(concurrency.clamp(1, 512)));
-        Self { name, slots, waiting: Arc::default(), max_waiting }
+        Self { name, slots, waiting: Arc::default(), max_waiting, panics }
     }
 
     /// Number of requests that wait for a thread.
@@ -120,6 +126,15 @@ impl WorkPool {
         F: FnOnce(&Cancel) -> T + Send + 'static,
     {
         let slot = self.slot().await?;
+        self.run_in(slot, work).await
+    }
+
+    /// [`WorkPool::run`] with leave that was given before.
+    pub(crate) async fn run_in<T, F>(&self, slot: Slot, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Cancel) -> T + Send + 'static,
+    {
         let cancel = Cancel::default();
         let _guard = CancelOnDrop(cancel.clone());
         let task = tokio::task::spawn_blocking(move || {
@@ -127,14 +142,16 @@ impl WorkPool {
             work(&cancel)
         });
         task.await.map_err(|error| {
+            self.panics.inc();
             tracing::error!(pool = self.name, %error, "work ended without a result");
             ApiError::internal()
         })
     }
 
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+    /// Waits for leave to run. Errors: `unavailable` when the queue is full.
+    pub(crate) async fn slot(&self) -> Result<Slot, ApiError> {
         if let Ok(slot) = self.slots.clone().try_acquire_owned() {
-            return Ok(slot);
+            return Ok(Slot(slot));
         }
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -142,7 +159,7 @@ impl WorkPool {
             return Err(ApiError::unavailable(format!("the server is busy: too many {name} requests wait, try again")));
         }
         let _waiting = Waiting(&self.waiting);
-        Ok(self.slots.clone().acquire_owned().await.expect("the semaphore is never closed"))
+        Ok(Slot(self.slots.clone().acquire_owned().await.expect("the semaphore is never closed")))
     }
 }
 
@@ -165,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses() {
-        let pool = WorkPool::new("test", 1, 1);
+        let pool = WorkPool::new("test", 1, 1, Counter::default());
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let busy = tokio::spawn({
             let pool = pool.clone();
@@ -189,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_learns_that_nobody_waits() {
-        let pool = WorkPool::new("test", 1, 1);
+        let pool = WorkPool::new("test", 1, 1, Counter::default());
         let (report, stopped) = tokio::sync::oneshot::channel();
         let work = pool.run(move |cancel| {
             while !cancel.is_cancelled() {
@@ -203,8 +220,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_internal_error() {
-        let pool = WorkPool::new("test", 1, 1);
+        let pool = WorkPool::new("test", 1, 1, Counter::default());
         assert_eq!(pool.run(|_| panic!("on purpose")).await, Err::<(), _>(ApiError::internal()));
+        assert_eq!(pool.panics.get(), 1);
         assert_eq!(pool.run(|_| 1).await, Ok(1));
     }
 }

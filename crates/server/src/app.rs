@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Uri;
 use http::uri::PathAndQuery;
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -46,8 +47,9 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(config: ServerConfig, parts: Dependencies) -> Result<Self, ServerError> {
         let memory = MemoryBudget::new(config.connections.body_memory_bytes);
-        let ingest_pool = WorkPool::new("ingest", config.ingest.concurrency, config.ingest.queue);
-        let query_pool = WorkPool::new("query", config.query.concurrency, config.query.queue);
+        let panics = Counter::default();
+        let ingest_pool = WorkPool::new("ingest", config.ingest.concurrency, config.ingest.queue, panics.clone());
+        let query_pool = WorkPool::new("query", config.query.concurrency, config.query.queue, panics.clone());
         let started = Instant::now();
         let own = own_readings(memory.clone(), ingest_pool.clone(), query_pool.clone(), started);
         let storage = parts.storage.clone();
@@ -55,7 +57,7 @@ impl App {
         sources.extend(parts.readings.iter().cloned());
         Ok(Self {
             tenancy: Tenancy { multitenancy: config.multitenancy },
-            metrics: Metrics::new(parts.build.version, parts.build.revision, sources),
+            metrics: Metrics::new(&parts.build, panics, sources),
             intake: Intake::new(memory, &config.connections),
             settings: Settings::load(parts.settings.clone())?,
             ingest_pool,
@@ -166,8 +168,9 @@ impl Entrance {
             ApiError::internal().into_response()
         });
         let route = response.extensions().get::<Route>().map_or_else(|| "other".to_owned(), |route| route.0.clone());
-        let labels = RequestLabels { method, route, status_code: response.status().as_u16() };
-        self.app.metrics.request(&labels, started.elapsed());
+        let (status_code, duration) = (response.status().as_u16(), started.elapsed());
+        tracing::debug!(method, route, status_code, ?duration, "answered");
+        self.app.metrics.request(&RequestLabels { method, route, status_code }, duration);
         response
     }
 

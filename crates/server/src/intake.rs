@@ -105,6 +105,59 @@ impl Intake {
     }
 }
 
+/// Undoes the compression of messages in the frames of gRPC, gRPC-Web and Connect streams: one byte of flags, four of
+/// length, the message. Bodies without frames, or with an encoding that is not gzip, pass as they are.
+///
+/// Errors: as [`Intake::read`].
+pub(crate) async fn unpack_frames(
+    headers: &mut HeaderMap,
+    body: ReadBody,
+    max_bytes: u64,
+) -> Result<ReadBody, ApiError> {
+    let names = ["grpc-encoding", "connect-content-encoding"];
+    let Some(name) = names.into_iter().find(|name| headers.get(*name).is_some_and(|value| value == "gzip")) else {
+        return Ok(body);
+    };
+    let unpacked = tokio::task::spawn_blocking(move || unpack_each(body, max_bytes)).await;
+    let unpacked = unpacked.map_err(|_| ApiError::internal())??;
+    headers.remove(name);
+    Ok(unpacked)
+}
+
+const FRAME_HEAD_BYTES: usize = 5;
+const COMPRESSED: u8 = 1;
+
+fn unpack_each(body: ReadBody, max_bytes: u64) -> Result<ReadBody, ApiError> {
+    let ReadBody { bytes: packed, mut reservation } = body;
+    let packed_bytes = packed.len() as u64;
+    let mut bytes = Vec::new();
+    let mut rest = packed.as_ref();
+    while let Some((&[flags, a, b, c, d], after)) = rest.split_first_chunk::<FRAME_HEAD_BYTES>() {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let Some((message, next)) = after.split_at_checked(length) else {
+            return Err(ApiError::invalid("the request body ends inside a message"));
+        };
+        rest = next;
+        let at = bytes.len();
+        bytes.extend([flags & !COMPRESSED, 0, 0, 0, 0]);
+        let max_by_ratio = RATIO_GRACE_BYTES.max(packed_bytes.saturating_mul(MAX_RATIO));
+        let mut sink = Sink { bytes, reservation, max_bytes, max_by_ratio, refusal: None };
+        if flags & COMPRESSED == 0 {
+            sink.push(message)?;
+        } else {
+            let mut gunzip = MultiGzDecoder::new(sink);
+            let written = gunzip.write_all(message).and_then(|()| gunzip.try_finish());
+            written.map_err(|error| gunzip.get_mut().explain(&error))?;
+            sink = gunzip.finish().map_err(|error| damaged(&error))?;
+        }
+        (bytes, reservation) = (sink.bytes, sink.reservation);
+        let length = u32::try_from(bytes.len() - at - FRAME_HEAD_BYTES).map_err(|_| too_large(max_bytes))?;
+        bytes[at + 1..at + FRAME_HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
+    }
+    bytes.extend_from_slice(rest); // the callee says what is wrong with it
+    Ok(ReadBody { bytes: bytes.into(), reservation })
+}
+
 fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiError> {
     let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(false) };
     match encoding.to_str().unwrap_or("").trim().to_ascii_lowercase().as_str() {

@@ -32,7 +32,6 @@ mod tenancy;
 mod ui;
 mod web;
 
-pub use admission::Cancel;
 pub use backend::{
     BuildInfo, Clock, ConfigText, Dependencies, IdSource, SelfProfile, SettingsFile, Storage, StorageError,
     StorageStatus,

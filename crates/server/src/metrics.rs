@@ -1,6 +1,7 @@
 //! Numbers about ourselves, in OpenMetrics.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use argand_model::TenantId;
@@ -12,6 +13,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::backend::BuildInfo;
 
 /// Content type of [`Metrics::render`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -73,9 +76,13 @@ pub enum ReadingValue {
 /// Where [`Reading`]s come from.
 pub type ReadingSource = Arc<dyn Fn() -> Vec<Reading> + Send + Sync>;
 
+/// Tenants that have numbers of their own; the others share the label `other`.
+const MAX_TENANTS: usize = 1000;
+
 /// All numbers of one server.
 pub(crate) struct Metrics {
     registry: Registry,
+    tenants: Mutex<HashSet<TenantId>>,
     request_duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
     /// Requests being answered.
     pub(crate) in_flight: Gauge,
@@ -90,15 +97,15 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics of a server of this version; `sources` are read on every scrape.
-    pub(crate) fn new(version: &str, revision: &str, sources: Vec<ReadingSource>) -> Self {
+    /// Metrics of this build; `panics` is counted elsewhere and `sources` are read on every scrape.
+    pub(crate) fn new(build: &BuildInfo, panics: Counter, sources: Vec<ReadingSource>) -> Self {
         let mut registry = Registry::with_prefix("argand");
-        let build = Info::new([("version", version.to_owned()), ("revision", revision.to_owned())]);
-        registry.register("build", "What is running", build);
+        let info = Info::new([("version", build.version), ("revision", build.revision)]);
+        registry.register("build", "What is running", info);
         let mut metrics = Self {
             request_duration: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             in_flight: Gauge::default(),
-            panics: Counter::default(),
+            panics,
             received_profiles: Family::default(),
             received_samples: Family::default(),
             received_bytes: Family::default(),
@@ -106,6 +113,7 @@ impl Metrics {
             discarded_bytes: Family::default(),
             losses: Family::default(),
             registry: Registry::default(),
+            tenants: Mutex::default(),
         };
         registry.register_with_unit(
             "request_duration",
@@ -151,7 +159,7 @@ impl Metrics {
 
     /// A profile arrived.
     pub(crate) fn received(&self, format: &'static str, tenant: &TenantId, bytes: u64, samples: u64) {
-        let labels = ReceivedLabels { format, tenant: tenant.to_string() };
+        let labels = ReceivedLabels { format, tenant: self.tenant_label(tenant) };
         self.received_profiles.get_or_create(&labels).inc();
         self.received_samples.get_or_create(&labels).inc_by(samples);
         self.received_bytes.get_or_create(&labels).inc_by(bytes);
@@ -159,9 +167,17 @@ impl Metrics {
 
     /// A profile that arrived was not stored.
     pub(crate) fn discarded(&self, reason: &'static str, tenant: &TenantId, bytes: u64) {
-        let labels = DiscardLabels { reason, tenant: tenant.to_string() };
+        let labels = DiscardLabels { reason, tenant: self.tenant_label(tenant) };
         self.discarded_samples.get_or_create(&labels).inc();
         self.discarded_bytes.get_or_create(&labels).inc_by(bytes);
+    }
+
+    fn tenant_label(&self, tenant: &TenantId) -> String {
+        let mut tenants = self.tenants.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if tenants.len() < MAX_TENANTS && !tenants.contains(tenant) {
+            tenants.insert(tenant.clone());
+        }
+        if tenants.contains(tenant) { tenant.to_string() } else { "other".to_owned() }
     }
 
     /// Parts of a profile could not be read.
@@ -210,6 +226,8 @@ impl Collector for Readings {
 mod tests {
     use super::*;
 
+    const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "abc", date: "" };
+
     #[test]
     fn renders_open_metrics() {
         let source: ReadingSource = Arc::new(|| {
@@ -218,7 +236,7 @@ mod tests {
                 Reading { name: "store_fsyncs".into(), help: "Fsyncs".into(), value: ReadingValue::Counter(9) },
             ]
         });
-        let metrics = Metrics::new("1.2.3", "abc", vec![source]);
+        let metrics = Metrics::new(&BUILD, Counter::default(), vec![source]);
         let tenant = TenantId::anonymous();
         metrics.received("pprof", &tenant, 100, 5);
         metrics.discarded("malformed_profile", &tenant, 7);
@@ -238,5 +256,15 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
+    }
+    #[test]
+    fn a_flood_of_tenants_shares_a_label() {
+        let metrics = Metrics::new(&BUILD, Counter::default(), Vec::new());
+        for i in 0..MAX_TENANTS + 10 {
+            metrics.received("pprof", &format!("tenant-{i}").parse().unwrap(), 1, 1);
+        }
+        let text = metrics.render();
+        assert_eq!(text.lines().filter(|l| l.starts_with("argand_received_profiles_total")).count(), MAX_TENANTS + 1);
+        assert!(text.contains("argand_received_profiles_total{format=\"pprof\",tenant=\"other\"} 10"));
     }
 }

@@ -20,13 +20,15 @@ use axum::routing::any;
 use buffa::json::{JsonParseOptions, with_json_parse_options};
 use bytes::Bytes;
 use connectrpc::{CompressionPolicy, ConnectRpcService, DeadlinePolicy, ErrorCode, Limits};
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use http_body_util::Full;
 use tower::ServiceExt;
 
 use crate::app::{App, Route};
 use crate::config::millis;
 use crate::error::ApiError;
+use crate::intake;
 use crate::proto::capabilities::v1::FeatureFlagsServiceExt;
 use crate::proto::grpc::health::v1::HealthExt;
 use crate::proto::push::v1::PusherServiceExt;
@@ -56,8 +58,10 @@ const ABSENT_SERVICES: [&str; 5] = [
     "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/{method}",
 ];
 
-/// Memory that the elements of one RPC message may take, besides its text and bytes.
-const ELEMENT_MEMORY_BYTES: usize = 64 << 20;
+/// Memory that the elements of one message may take besides its text and bytes. Empty elements of two bytes unfold to
+/// a hundred, so this is what bounds a small hostile request.
+const PUSH_ELEMENTS_BYTES: usize = 16 << 20;
+const OTHER_ELEMENTS_BYTES: usize = 1 << 20;
 
 /// Routes of all services.
 pub(crate) fn routes(app: &Arc<App>) -> axum::Router {
@@ -79,13 +83,13 @@ struct Rpc {
 }
 
 fn service(app: &Arc<App>) -> ConnectRpcService {
-    let limits = |body_bytes: u64| {
-        let size = usize::try_from(body_bytes).unwrap_or(usize::MAX);
-        // What arrives here was measured already; gRPC messages may still unfold.
+    let limits = |body_bytes: u64, elements_bytes: usize| {
+        // The body was measured already; framing adds a little.
+        let size = usize::try_from(body_bytes).unwrap_or(usize::MAX).saturating_add(1024);
         Limits::default()
             .with_max_request_body_size(size)
             .with_max_message_size(size)
-            .with_element_memory_limit(ELEMENT_MEMORY_BYTES)
+            .with_element_memory_limit(elements_bytes)
     };
     let router = connectrpc::Router::new();
     let router = Arc::new(push::Pusher(app.clone())).register(router);
@@ -94,34 +98,55 @@ fn service(app: &Arc<App>) -> ConnectRpcService {
     let router = Arc::new(info::FeatureFlags).register(router);
     let router = Arc::new(info::ApiVersion).register(router);
     let router = Arc::new(info::HealthCheck(app.clone())).register(router);
-    let router = router.with_route_limits(PUSH, limits(app.config.ingest.max_body_bytes));
+    let router = router.with_route_limits(PUSH, limits(app.config.ingest.max_body_bytes, PUSH_ELEMENTS_BYTES));
     let longest = millis(app.config.query.timeout_ms);
     ConnectRpcService::new(router)
-        .with_limits(limits(app.config.connections.max_body_bytes))
+        .with_limits(limits(app.config.connections.max_body_bytes, OTHER_ELEMENTS_BYTES))
         .with_compression_policy(CompressionPolicy::default())
         .with_deadline_policy(DeadlinePolicy::new().with_max(longest).with_default_timeout(longest))
 }
 
 async fn serve(State(rpc): State<Rpc>, request: Request) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let route = Route(parts.uri.path().to_owned());
-    let limits = &rpc.app.config;
-    let max_bytes = if route.0 == PUSH { limits.ingest.max_body_bytes } else { limits.connections.max_body_bytes };
-    let body = match rpc.app.intake.read(&mut parts.headers, body, max_bytes).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal.into_rpc_response(&parts.headers),
-    };
-    parts.extensions.insert(Arc::new(body.reservation));
-    let request = Request::from_parts(parts, Full::<Bytes>::new(body.bytes));
-    let call = Box::pin(rpc.service.oneshot(request));
-    let mut response = match (LenientJson { call }).await {
-        Ok(response) => response.map(Body::new),
-        Err(never) => match never {},
-    };
-    if response.status() != StatusCode::NOT_FOUND {
-        response.extensions_mut().insert(route);
+    let headers = request.headers().clone();
+    match rpc.answer(request).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_rpc_response(&headers),
     }
-    response
+}
+
+impl Rpc {
+    async fn answer(self, request: Request) -> Result<Response, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        let is_push = path == PUSH;
+        let config = &self.app.config;
+        let max_bytes = if is_push { config.ingest.max_body_bytes } else { config.connections.max_body_bytes };
+        let body = self.app.intake.read(&mut parts.headers, body, max_bytes).await?;
+        let mut body = intake::unpack_frames(&mut parts.headers, body, max_bytes).await?;
+        if is_json(&parts.headers) {
+            // The text, the message, and the message in binary form are there at once.
+            body.reservation.grow_to(3 * body.bytes.len() as u64)?;
+        }
+        parts.extensions.insert(Arc::new(body.reservation));
+        if is_push {
+            // Before the message is taken apart, so that no more of them exist at once than can be worked on.
+            parts.extensions.insert(push::Leave::new(self.app.ingest_pool.slot().await?));
+        }
+        let is_known = self.service.dispatcher().has_method(path.trim_start_matches('/'));
+        let call = Box::pin(self.service.oneshot(Request::from_parts(parts, Full::<Bytes>::new(body.bytes))));
+        let mut response = match (LenientJson { call }).await {
+            Ok(response) => response.map(Body::new),
+            Err(never) => match never {},
+        };
+        if is_known {
+            response.extensions_mut().insert(Route(path));
+        }
+        Ok(response)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|text| text.contains("json"))
 }
 
 async fn absent(request: Request) -> Response {

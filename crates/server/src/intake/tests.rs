@@ -92,3 +92,37 @@ async fn slow_bodies_are_given_up() {
     assert_eq!(error.http_status(), 408);
     assert!(started.elapsed() < Duration::from_secs(7), "one second of grace, five of draining");
 }
+
+fn frame(flags: u8, message: &[u8]) -> Vec<u8> {
+    [&[flags][..], &(message.len() as u32).to_be_bytes(), message].concat()
+}
+
+async fn unpacked(body: Vec<u8>, max_bytes: u64) -> Result<Bytes, ApiError> {
+    let mut headers = HeaderMap::from_iter([("grpc-encoding".parse().unwrap(), "gzip".parse().unwrap())]);
+    let body = intake(64 << 20).read(&mut HeaderMap::new(), Full::new(body.into()), 1 << 20).await.unwrap();
+    let body = unpack_frames(&mut headers, body, max_bytes).await?;
+    assert!(headers.is_empty());
+    Ok(body.bytes)
+}
+
+#[tokio::test]
+async fn compressed_messages_in_frames_are_unpacked() {
+    let body = [frame(1, &gzip(b"hello")), frame(0, b"plain"), frame(2, b"")].concat();
+    assert_eq!(unpacked(body, 100).await.unwrap(), [frame(0, b"hello"), frame(0, b"plain"), frame(2, b"")].concat());
+}
+
+#[tokio::test]
+async fn messages_in_frames_are_bounded_too() {
+    assert_eq!(unpacked(frame(1, &gzip(&[7; 1000])), 1000).await.unwrap_err().http_status(), 413);
+    assert_eq!(unpacked(frame(1, &gzip(&vec![0; 16 << 20])), 64 << 20).await.unwrap_err().http_status(), 400);
+    assert_eq!(unpacked(frame(1, b"not gzip"), 100).await.unwrap_err().http_status(), 400);
+    assert_eq!(unpacked(frame(1, b"cut")[..6].to_vec(), 100).await.unwrap_err().http_status(), 400);
+    assert_eq!(unpacked(vec![1, 0], 100).await.unwrap(), vec![1, 0]);
+}
+
+#[tokio::test]
+async fn frames_of_other_encodings_are_for_the_protocol_to_refuse() {
+    let mut headers = HeaderMap::from_iter([("grpc-encoding".parse().unwrap(), "snappy".parse().unwrap())]);
+    let body = intake(1 << 20).read(&mut HeaderMap::new(), Full::new("abc".into()), 9).await.unwrap();
+    assert_eq!(unpack_frames(&mut headers, body, 9).await.unwrap().bytes, "abc");
+}

@@ -1,15 +1,30 @@
 //! `push.v1.PusherService`
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use connectrpc::{RequestContext, Response, ServiceRequest, ServiceResult};
 
-use crate::admission::Reservation;
+use crate::admission::{Reservation, Slot};
 use crate::app::App;
+use crate::error::ApiError;
 use crate::ingest;
 use crate::proto::push::v1::{PushRequest, PushResponse, PusherService};
 
 pub(super) struct Pusher(pub(super) Arc<App>);
+
+/// Leave to work on a push, handed to the call with the request.
+#[derive(Clone)]
+pub(super) struct Leave(Arc<Mutex<Option<Slot>>>);
+
+impl Leave {
+    pub(super) fn new(slot: Slot) -> Self {
+        Self(Arc::new(Mutex::new(Some(slot))))
+    }
+
+    fn take(&self) -> Option<Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl PusherService for Pusher {
     async fn push(&self, ctx: RequestContext, request: ServiceRequest<'_, PushRequest>) -> ServiceResult<PushResponse> {
@@ -20,14 +35,13 @@ impl PusherService for Pusher {
         })?;
         // The work outlives this call when the client goes away, and so does the memory that it uses.
         let reservation = ctx.extensions().get::<Arc<Reservation>>().cloned();
+        let slot = ctx.extensions().get::<Leave>().and_then(Leave::take).ok_or_else(ApiError::internal)?;
         let request = request.to_owned_view();
-        self.0
-            .ingest_pool
-            .run(move |_| {
-                let _reservation = reservation;
-                ingest::push(&app, &tenant, request.reborrow())
-            })
-            .await??;
+        let work = move |_: &_| {
+            let _reservation = reservation;
+            ingest::push(&app, &tenant, request.reborrow())
+        };
+        self.0.ingest_pool.run_in(slot, work).await??;
         Response::ok(PushResponse::default())
     }
 }

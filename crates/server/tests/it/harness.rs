@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 
 use argand_model::{Dataset, MemoryDataset, TenantId, TimeRange, Upload};
 use argand_server::proto::google::v1 as pprof;
@@ -32,10 +32,38 @@ pub(crate) struct MemoryStorage {
     pub(crate) refusal: Mutex<Option<StorageError>>,
     pub(crate) not_ready: Mutex<Option<String>>,
     pub(crate) flushes: AtomicU64,
+    /// Whether calls that write panic.
+    pub(crate) panics: AtomicBool,
+    /// Calls that write.
+    pub(crate) appends: AtomicU64,
+    gate: Arc<RwLock<()>>,
+}
+
+/// Calls that write wait until this is dropped.
+pub(crate) struct Blocked {
+    _release: std::sync::mpsc::Sender<()>,
+}
+
+impl MemoryStorage {
+    pub(crate) fn block_appends(&self) -> Blocked {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (report, locked) = std::sync::mpsc::channel();
+        let gate = self.gate.clone();
+        std::thread::spawn(move || {
+            let _closed = gate.write().unwrap();
+            report.send(()).unwrap();
+            let _ = released.recv();
+        });
+        locked.recv().unwrap();
+        Blocked { _release: release }
+    }
 }
 
 impl Storage for MemoryStorage {
     fn append(&self, tenant: &TenantId, uploads: Vec<Upload>) -> Result<(), StorageError> {
+        self.appends.fetch_add(1, Ordering::Relaxed);
+        let _open = self.gate.read().unwrap();
+        assert!(!self.panics.load(Ordering::Relaxed), "asked to panic");
         if let Some(refusal) = self.refusal.lock().unwrap().clone() {
             return Err(refusal);
         }

@@ -85,11 +85,13 @@ async fn metrics_count_by_route() {
     server.push(&shop_push()).await;
     server.get("/some/path").await;
     server.get("/ready").await;
+    send_h2(server.address, "/push.v1.PusherService/Random", &[("content-type", "application/grpc")], Vec::new()).await;
     let text = server.get("/metrics").await.text();
     for line in [
         "argand_request_duration_seconds_count{method=\"POST\",route=\"/push.v1.PusherService/Push\",status_code=\"200\"} 1",
         "argand_request_duration_seconds_count{method=\"GET\",route=\"/ready\",status_code=\"200\"} 1",
         "argand_request_duration_seconds_count{method=\"GET\",route=\"other\",status_code=\"404\"} 1",
+        "argand_request_duration_seconds_count{method=\"POST\",route=\"/push.v1.PusherService/{method}\",status_code=\"200\"} 1",
         "argand_received_samples_total{format=\"pprof\",tenant=\"anonymous\"} 2",
         "argand_build_info{version=\"1.2.3\",revision=\"abc\"} 1",
         "argand_store_blocks 2.0",

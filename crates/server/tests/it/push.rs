@@ -4,6 +4,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 
 use crate::harness::*;
 
@@ -58,6 +59,54 @@ async fn grpc_over_cleartext_http2() {
     assert_eq!((answer.status.as_u16(), answer.trailers["grpc-status"].to_str().unwrap()), (200, "0"));
     assert_eq!(answer.body, grpc_frame(&[]));
     assert_eq!(server.stored(), stored_shop());
+}
+
+#[tokio::test]
+async fn grpc_with_compressed_messages() {
+    let server = start().await;
+    let mut body = grpc_frame(&gzip(&shop_push().encode_to_vec()));
+    body[0] = 1;
+    let headers = [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-encoding", "gzip")];
+    let answer = send_h2(server.address, PUSH, &headers, body).await;
+    assert_eq!(answer.trailers["grpc-status"], "0");
+    assert_eq!(server.stored(), stored_shop());
+}
+
+#[tokio::test]
+async fn a_small_request_cannot_unfold_into_memory() {
+    let server = start().await;
+    // A million empty series, two bytes each.
+    let answer = server.post(PUSH, "application/proto", [0x0a, 0x00].repeat(1 << 20)).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "invalid_argument"));
+    assert!(!answer.text().contains("no profiles"), "it was refused while reading: {}", answer.text());
+}
+
+#[tokio::test]
+async fn a_panic_is_counted_and_the_server_goes_on() {
+    let server = start().await;
+    server.storage.panics.store(true, Ordering::Relaxed);
+    assert_eq!(server.push(&shop_push()).await.code(), "internal");
+    server.storage.panics.store(false, Ordering::Relaxed);
+    assert_eq!(server.push(&shop_push()).await.status, 200);
+    assert!(server.get("/metrics").await.text().contains("argand_request_panics_total 1"));
+}
+
+#[tokio::test]
+async fn a_full_queue_is_told() {
+    let server = start_with(|config| {
+        config.ingest.concurrency = 1;
+        config.ingest.queue = 0;
+    })
+    .await;
+    let blocked = server.storage.block_appends();
+    let push = shop_push();
+    let (first, second) = tokio::join!(server.push(&push), async {
+        eventually(|| async { server.storage.appends.load(Ordering::Relaxed) == 1 }).await;
+        let second = server.push(&push).await;
+        drop(blocked);
+        second
+    });
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 503));
 }
 
 #[tokio::test]
