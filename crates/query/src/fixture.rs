@@ -30,7 +30,7 @@ pub(crate) fn upload_at(folded: &str, time_ns: i64, labels: &[(&str, &str)]) -> 
         ..SeriesProfile::default()
     };
     for line in folded.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let mut words = line.rsplit(' ').collect::<Vec<_>>().into_iter().rev();
+        let mut words = line.split(' ');
         let stack_text = words.next().expect("a stack");
         let value = words.next().expect("a value").parse().expect("a number");
         let (mut span_id, mut trace_id) = (0, 0);
@@ -141,4 +141,13 @@ impl Dataset for Damaged {
     ) -> Result<(), DatasetError> {
         Err(damage())
     }
+}
+
+/// Up to 60 stacks of few names, so that they share frames.
+pub(crate) fn any_folded() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let frame = prop::sample::select(vec!["a", "b", "c", "d+e", "other", "total", "@0x10", "ä"]);
+    let stack = prop::collection::vec(frame, 1..8).prop_map(|frames| frames.join(";"));
+    let line = (stack, 1i64..1000).prop_map(|(stack, value)| format!("{stack} {value}"));
+    prop::collection::vec(line, 0..60).prop_map(|lines| lines.join("\n"))
 }

@@ -146,3 +146,6 @@ impl Merger {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,3 +118,6 @@ fn select_part(dataset: &Arc<dyn Dataset>, matchers: &[Matcher], range: TimeRang
     let profiles = (0..table.len() as u32).filter(matches).collect();
     Ok(Part { dataset: dataset.clone(), series, table, profiles })
 }
+
+#[cfg(test)]
+mod tests;
