@@ -42,7 +42,7 @@ impl Job {
 /// hour are there, and so are level-1 blocks of a day; once a window is over, whatever it has is merged. No output
 /// exceeds the bounds of the configuration, so a window may keep several blocks.
 pub(crate) fn plan<'a>(
-    blocks: impl Iterator<Item = &'a Arc<BlockInfo>> + Clone,
+    blocks: &(impl Iterator<Item = &'a Arc<BlockInfo>> + Clone),
     now_ms: u64,
     config: &StoreConfig,
 ) -> Option<Job> {

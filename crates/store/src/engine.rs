@@ -174,3 +174,6 @@ impl View {
         left
     }
 }
+
+#[cfg(test)]
+mod tests;

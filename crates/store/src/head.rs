@@ -18,12 +18,15 @@ use crate::lock;
 use crate::record::{ProfileHeader, TableLengths, UploadRecord};
 use crate::rows::{self, Rows};
 
+/// Datasets by service.
+type Services = BTreeMap<Box<str>, Arc<HeadDataset>>;
+
 /// One log file and what it holds.
 pub(crate) struct Generation {
     pub(crate) number: u64,
     /// Unguessable; block ids and hash seeds derive from it.
     pub(crate) seed: u128,
-    datasets: RwLock<BTreeMap<TenantId, BTreeMap<Box<str>, Arc<HeadDataset>>>>,
+    datasets: RwLock<BTreeMap<TenantId, Services>>,
     memory: AtomicUsize,
     /// Rows of the largest dataset.
     largest_rows: AtomicUsize,
@@ -95,7 +98,7 @@ impl Generation {
         self.first_commit_ns.fetch_min(monotonic_ns, Ordering::Relaxed);
         let mut committed = lock::mutex(&upload.dataset.committed);
         let before = committed.memory_bytes();
-        committed.push(&upload);
+        committed.push(upload);
         self.account(before, committed.memory_bytes());
         self.largest_rows.fetch_max(committed.row_count() as usize, Ordering::Relaxed);
     }
@@ -170,7 +173,7 @@ pub(crate) enum Writing {
     /// Uploads come in.
     Open {
         /// Symbols and stacks.
-        interner: Interner,
+        interner: Box<Interner>,
         /// Distinct series.
         series: Vec<Labels>,
         /// Indexes of `series` by fingerprint.
@@ -344,7 +347,7 @@ impl Committed {
 impl HeadDataset {
     fn new(service: &str, seed: [u64; 2]) -> Self {
         let writing = Writing::Open {
-            interner: Interner::new(seed),
+            interner: Box::new(Interner::new(seed)),
             series: Vec::new(),
             by_fingerprint: HashTable::new(),
             logged: TableLengths::empty(),

@@ -25,7 +25,7 @@ fn config() -> StoreConfig {
 /// Indexes of the inputs and the level of the output.
 fn planned(blocks: &[Arc<BlockInfo>], now_hours: f64) -> Option<(Vec<usize>, u8)> {
     let now_ms = (now_hours * HOUR_MS as f64) as u64;
-    let job = plan(blocks.iter(), now_ms, &config())?;
+    let job = plan(&blocks.iter(), now_ms, &config())?;
     let index = |input: &Arc<BlockInfo>| blocks.iter().position(|block| block.id == input.id).unwrap();
     Some((job.inputs.iter().map(index).collect(), job.level))
 }
@@ -61,7 +61,7 @@ fn a_full_output_starts_the_next_one() {
 fn planning_ends() {
     let mut blocks: Vec<_> = (0..200).map(|i| block(24 + i % 30, i, 0, 1 + (i * 37 % 50) as u32)).collect();
     let mut steps = 0;
-    while let Some(job) = plan(blocks.iter(), 1_000 * HOUR_MS, &config()) {
+    while let Some(job) = plan(&blocks.iter(), 1_000 * HOUR_MS, &config()) {
         steps += 1;
         assert!(steps < 200, "every step removes a block");
         blocks.retain(|block| !job.inputs.contains(block));

@@ -130,7 +130,7 @@ impl Engine {
             let usable = |handle: &&Arc<BlockHandle>| !unreadable.contains(&handle.info.id);
             view.blocks.values().find_map(|blocks| {
                 let infos = blocks.values().filter(usable).map(|handle| &handle.info);
-                compaction::plan(infos, now_ms, &self.config)
+                compaction::plan(&infos, now_ms, &self.config)
             })
         };
         let Some(job) = job else { return Ok(false) };

@@ -123,11 +123,6 @@ impl SimDisk {
         }
     }
 
-    /// Whether a file exists.
-    pub(crate) fn exists(&self, path: &str) -> bool {
-        lock::mutex(&self.0).find(path).is_ok()
-    }
-
     /// Paths of all files, ascending.
     pub(crate) fn files(&self) -> Vec<String> {
         let state = lock::mutex(&self.0);
