@@ -132,7 +132,8 @@ struct SymbolMerger {
     texts: Names,
     functions: HashMap<Function, FunctionId>,
     mappings: HashMap<Mapping, MappingId>,
-    locations: HashMap<(MappingId, u64, bool, Box<[Line]>), LocationId>,
+    /// By the location without the place of its lines, and its lines.
+    locations: HashMap<(Location, Box<[Line]>), LocationId>,
 }
 
 impl Default for SymbolMerger {
@@ -154,9 +155,10 @@ impl SymbolMerger {
 
     fn location(&mut self, mapping: MappingId, address: u64, is_folded: bool, lines: Box<[Line]>) -> LocationId {
         let Self { symbols, locations, .. } = self;
+        let key = Location { mapping, address, is_folded, lines_start: 0, lines_len: 0 };
         *locations
-            .entry((mapping, address, is_folded, lines))
-            .or_insert_with_key(|(.., lines)| symbols.push_location(mapping, address, is_folded, lines))
+            .entry((key, lines))
+            .or_insert_with_key(|(_, lines)| symbols.push_location(mapping, address, is_folded, lines))
     }
 
     fn into_symbols(self) -> Symbols {
