@@ -81,7 +81,8 @@ fn percentile(values: &mut [Duration], percent: f64) -> Duration {
 
 fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("").trim_start_matches([':', '\t', ' ']);
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("").trim_start_matches([':', '\t', ' ']);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cores} cores, {model}, Linux {}", kernel.trim())
@@ -100,7 +101,13 @@ fn sync_times(directory: &Path) -> anyhow::Result<Vec<Duration>> {
 }
 
 /// Latency of each request of `count`, sent over `connections`, at most `rate` per second where one is given.
-fn send_all(server: &Server, corpus: &Corpus, count: usize, connections: usize, rate: Option<usize>) -> anyhow::Result<Vec<Duration>> {
+fn send_all(
+    server: &Server,
+    corpus: &Corpus,
+    count: usize,
+    connections: usize,
+    rate: Option<usize>,
+) -> anyhow::Result<Vec<Duration>> {
     let next = AtomicUsize::new(0);
     let start = Instant::now();
     let worker = || -> anyhow::Result<Vec<Duration>> {
@@ -115,7 +122,8 @@ fn send_all(server: &Server, corpus: &Corpus, count: usize, connections: usize, 
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             // A late start counts: in a paced run the clock runs from when the request was due.
             let from = if rate.is_some() { due } else { Instant::now() };
-            let answer = connection.post("/push.v1.PusherService/Push", &corpus.requests[index % corpus.requests.len()])?;
+            let answer =
+                connection.post("/push.v1.PusherService/Push", &corpus.requests[index % corpus.requests.len()])?;
             ensure!(answer.status == 200, "push answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
             latencies.push(from.elapsed());
         }
@@ -141,8 +149,14 @@ fn ingest_and_query(options: &Options, corpus: &Corpus, sync: Duration) -> anyho
     let per_second = corpus.requests.len() as f64 / took.as_secs_f64();
     let per_core = corpus.requests.len() as f64 / cpu.as_secs_f64();
     let mb = corpus.plain_bytes as f64 / 1e6;
-    report("ingest, as fast as it goes", &format!("{per_second:.0} profiles/s, {:.0} MB/s of pprof", mb / took.as_secs_f64()));
-    report("ingest per core of the server", &format!("{per_core:.0} profiles/s, {:.0} MB/s of pprof", mb / cpu.as_secs_f64()));
+    report(
+        "ingest, as fast as it goes",
+        &format!("{per_second:.0} profiles/s, {:.0} MB/s of pprof", mb / took.as_secs_f64()),
+    );
+    report(
+        "ingest per core of the server",
+        &format!("{per_core:.0} profiles/s, {:.0} MB/s of pprof", mb / cpu.as_secs_f64()),
+    );
     report("durable ack under full load", &percentiles(&mut latencies));
 
     let paced = corpus.requests.len().min(options.rate * 10);
@@ -153,7 +167,10 @@ fn ingest_and_query(options: &Options, corpus: &Corpus, sync: Duration) -> anyho
     let cores = (server.cpu_time()? - cpu).as_secs_f64() / took.as_secs_f64();
     let what = format!("durable ack at {:.0} profiles/s", paced as f64 / took.as_secs_f64());
     report(&what, &format!("{}, {cores:.2} cores", percentiles(&mut latencies)));
-    report("  p50 beside one fdatasync", &format!("{:.1} x", percentile(&mut latencies, 50.0).as_secs_f64() / sync.as_secs_f64()));
+    report(
+        "  p50 beside one fdatasync",
+        &format!("{:.1} x", percentile(&mut latencies, 50.0).as_secs_f64() / sync.as_secs_f64()),
+    );
     report("peak memory while ingesting", &format!("{:.0} MiB", server.peak_memory_bytes()? as f64 / 1048576.0));
 
     server.admin("flush")?;
@@ -161,9 +178,15 @@ fn ingest_and_query(options: &Options, corpus: &Corpus, sync: Duration) -> anyho
     let stored = directory_bytes(&data.join("blocks"))?;
     let sent = corpus.gzip_bytes as f64 * (1.0 + paced as f64 / corpus.requests.len() as f64);
     let rows = corpus.rows as f64 * (1.0 + paced as f64 / corpus.requests.len() as f64);
-    report("stored", &format!("{:.2} bytes per sample, 1/{:.1} of pprof.gz", stored as f64 / rows, sent / stored as f64));
+    report(
+        "stored",
+        &format!("{:.2} bytes per sample, 1/{:.1} of pprof.gz", stored as f64 / rows, sent / stored as f64),
+    );
 
-    for (what, selector) in [("merge of everything", "{}".to_owned()), ("merge of one service", format!("{{service_name=\"{}\"}}", corpus.service(0)))] {
+    for (what, selector) in [
+        ("merge of everything", "{}".to_owned()),
+        ("merge of one service", format!("{{service_name=\"{}\"}}", corpus.service(0))),
+    ] {
         let (cold, warm) = time_merge(&server, &selector)?;
         report(what, &format!("{:.0} ms first, {:.1} ms warm (median of 9)", ms(cold), ms(warm)));
     }
@@ -219,6 +242,9 @@ fn start_up(options: &Options, corpus: &Corpus) -> anyhow::Result<()> {
     let log_bytes = directory_bytes(&data.join("log"))?;
     let server = Server::start(&options.server, &data, "16GiB")?;
     let (mib, seconds) = (log_bytes as f64 / 1048576.0, server.started_in().as_secs_f64());
-    report("start-up with a long log", &format!("{mib:.0} MiB in {seconds:.2} s, {:.0} MB/s", log_bytes as f64 / 1e6 / seconds));
+    report(
+        "start-up with a long log",
+        &format!("{mib:.0} MiB in {seconds:.2} s, {:.0} MB/s", log_bytes as f64 / 1e6 / seconds),
+    );
     Ok(())
 }

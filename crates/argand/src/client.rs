@@ -37,7 +37,13 @@ impl<'a> Client<'a> {
     }
 
     /// POST of a body with a content type.
-    pub(crate) fn post(&self, path: &str, parameters: &[(&str, &str)], content_type: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+        content_type: &str,
+        body: &[u8],
+    ) -> anyhow::Result<Vec<u8>> {
         let request = self.request("POST", path, parameters).header("Content-Type", content_type);
         self.answer(self.agent.run(request.body(body).context("invalid request")?))
     }

@@ -75,9 +75,11 @@ impl Default for ProfileSettings {
 impl ProfileSettings {
     /// Errors: a duration or size that cannot be read, by the key's name.
     pub(crate) fn to_limits(&self) -> anyhow::Result<IngestLimits> {
-        let window = |key, text: &str| Ok::<_, anyhow::Error>(duration(key, text)?.and_then(|d| i64::try_from(d.as_nanos()).ok()));
+        let window = |key, text: &str| {
+            Ok::<_, anyhow::Error>(duration(key, text)?.and_then(|d| i64::try_from(d.as_nanos()).ok()))
+        };
         Ok(IngestLimits {
-            profile_size_bytes: usize::try_from(some("profiles.max_size", size("profiles.max_size", &self.max_size)?)?)?,
+            profile_size_bytes: memory("profiles.max_size", &self.max_size)?,
             samples: self.max_samples,
             sample_labels: self.max_sample_labels,
             stack_depth: self.max_stack_depth,
@@ -158,7 +160,9 @@ impl RelabelSettings {
 impl Config {
     /// Errors: the first rule that cannot be used, by its position.
     pub(crate) fn relabel_rules(&self) -> anyhow::Result<Vec<RelabelRule>> {
-        let rule = |(index, settings): (usize, &RelabelSettings)| settings.to_rule().with_context(|| format!("relabel[{index}]"));
+        let rule = |(index, settings): (usize, &RelabelSettings)| {
+            settings.to_rule().with_context(|| format!("relabel[{index}]"))
+        };
         self.relabel.iter().enumerate().map(rule).collect()
     }
 }
@@ -215,8 +219,8 @@ impl StoreSettings {
         Ok(argand_store::StoreConfig {
             retention: duration("store.retention", &self.retention)?,
             retention_bytes: size("store.retention_size", &self.retention_size)?,
-            head_bytes: some("store.head_size", size("store.head_size", &self.head_size)?)?,
-            cache_bytes: some("store.cache_size", size("store.cache_size", &self.cache_size)?)?,
+            head_bytes: memory("store.head_size", &self.head_size)?,
+            cache_bytes: memory("store.cache_size", &self.cache_size)?,
             ..argand_store::StoreConfig::default()
         })
     }
@@ -236,11 +240,15 @@ fn size(key: &str, text: &str) -> anyhow::Result<Option<u64>> {
         return Ok(None);
     }
     let parsed = text.parse::<bytesize::ByteSize>().map_err(anyhow::Error::msg);
-    parsed.map(|size| Some(size.as_u64())).with_context(|| format!("{key}: {text:?} is no size, use for example 64MiB or off"))
+    parsed
+        .map(|size| Some(size.as_u64()))
+        .with_context(|| format!("{key}: {text:?} is no size, use for example 64MiB or off"))
 }
 
-fn some(key: &str, bytes: Option<u64>) -> anyhow::Result<u64> {
-    bytes.with_context(|| format!("{key}: cannot be off"))
+/// Reads the size of memory under `key`, which cannot be off.
+fn memory(key: &str, text: &str) -> anyhow::Result<usize> {
+    let bytes = size(key, text)?.with_context(|| format!("{key}: cannot be off"))?;
+    usize::try_from(bytes).with_context(|| format!("{key}: more than this machine can address"))
 }
 
 /// The configuration in force. Errors name the source and the key.
@@ -367,7 +375,9 @@ fn yaml(value: &Value) -> anyhow::Result<String> {
 fn difference(base: &Value, value: &Value) -> Option<Value> {
     match (base, value) {
         (Value::Object(base), Value::Object(value)) => {
-            let changed = value.iter().filter_map(|(k, v)| Some((k.clone(), difference(base.get(k).unwrap_or(&Value::Null), v)?)));
+            let changed = value
+                .iter()
+                .filter_map(|(k, v)| Some((k.clone(), difference(base.get(k).unwrap_or(&Value::Null), v)?)));
             let changed: Map<String, Value> = changed.collect();
             (!changed.is_empty()).then_some(Value::Object(changed))
         }
@@ -383,7 +393,9 @@ pub(crate) fn print_schema() -> anyhow::Result<()> {
 /// Refuses an address that cannot be listened on, by the key's name.
 pub(crate) fn address(key: &str, text: &str) -> anyhow::Result<std::net::SocketAddr> {
     use std::net::ToSocketAddrs;
-    let mut found = text.to_socket_addrs().with_context(|| format!("{key}: {text:?} is no address, use for example 127.0.0.1:4040"))?;
+    let mut found = text
+        .to_socket_addrs()
+        .with_context(|| format!("{key}: {text:?} is no address, use for example 127.0.0.1:4040"))?;
     match found.next() {
         Some(address) => Ok(address),
         None => bail!("{key}: {text:?} names no address"),

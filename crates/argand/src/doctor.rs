@@ -94,9 +94,11 @@ fn data_directory(directory: &Path) -> Check {
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     match timed_sync(existing) {
         Ok(took) => {
-            let found = format!("{} is writable, a commit takes {:.1} ms", directory.display(), took.as_secs_f64() * 1e3);
+            let found =
+                format!("{} is writable, a commit takes {:.1} ms", directory.display(), took.as_secs_f64() * 1e3);
             match took > Duration::from_millis(100) {
-                true => Check::new(name, Outcome::Warning, found).advise("put --data-dir on a faster disk for quick acknowledgements"),
+                true => Check::new(name, Outcome::Warning, found)
+                    .advise("put --data-dir on a faster disk for quick acknowledgements"),
                 false => Check::new(name, Outcome::Ok, found),
             }
         }

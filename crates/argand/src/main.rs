@@ -40,7 +40,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Query(options) => query::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Config { command: ConfigCommand::Check(options) } => config::check(&options),
-        Command::Config { command: ConfigCommand::Show { options, diff_default, json } } => config::show(&options, diff_default, json),
+        Command::Config { command: ConfigCommand::Show { options, diff_default, json } } => {
+            config::show(&options, diff_default, json)
+        }
         Command::Config { command: ConfigCommand::Schema } => config::print_schema(),
         Command::Completions { shell } => {
             cli::print_completions(shell);

@@ -74,7 +74,8 @@ mod tests {
     #[test]
     fn tables_align() {
         let mut out = Vec::new();
-        table(&mut out, &["name", "self"], &[vec!["a".into(), "1".into()], vec!["längst".into(), "100".into()]]).unwrap();
+        table(&mut out, &["name", "self"], &[vec!["a".into(), "1".into()], vec!["längst".into(), "100".into()]])
+            .unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "name    self\na          1\nlängst   100\n");
     }
 }

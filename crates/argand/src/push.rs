@@ -4,6 +4,9 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use argand_wire::DecodeLimits;
+use argand_wire::inflate::{self, InflateLimits};
+use argand_wire::pprof::{self, PprofOptions};
 use serde_json::json;
 
 use crate::cli::{FileFormat, PushOptions};
@@ -20,7 +23,8 @@ pub(crate) fn run(options: &PushOptions) -> anyhow::Result<()> {
     for path in &options.files {
         let file = read(path)?;
         let format = options.format.or_else(|| recognise(path, &file));
-        let format = format.with_context(|| format!("cannot tell the format of {}: name it with --format", path.display()))?;
+        let format =
+            format.with_context(|| format!("cannot tell the format of {}: name it with --format", path.display()))?;
         upload(&client, options, format, &file).with_context(|| format!("cannot push {}", path.display()))?;
         pushed.push(json!({ "file": path, "format": name_of(format), "bytes": file.len() }));
         bar.inc(1);
@@ -109,9 +113,10 @@ fn upload(client: &Client<'_>, options: &PushOptions, format: FileFormat, file: 
 
 /// A pprof file says itself when it was taken; `--time` overrules it.
 fn with_time(file: &[u8], time: &str) -> anyhow::Result<Vec<u8>> {
-    use argand_wire::{inflate, pprof};
-    let plain = inflate::gunzip_if_packed(file, FILE_LIMIT_BYTES as usize)?;
-    let mut profile = pprof::decode(&plain, &pprof::DecodeLimits::default(), false)?;
+    let plain = inflate::gunzip_if_needed(file, InflateLimits::new(FILE_LIMIT_BYTES as usize))?;
+    let limits =
+        DecodeLimits { samples: 1 << 24, string_bytes: 1 << 28, memory_bytes: 1 << 31, ..DecodeLimits::default() };
+    let mut profile = pprof::decode(&plain, &PprofOptions { limits, ..PprofOptions::default() })?;
     let now_ns = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos())?;
     profile.time_ns = argand_ingest::parse_time(time, now_ns).with_context(|| format!("--time {time:?} is no time"))?;
     Ok(pprof::encode(&profile))

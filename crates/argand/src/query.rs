@@ -26,7 +26,9 @@ pub(crate) fn run(options: &QueryOptions) -> anyhow::Result<()> {
             diff(question, &right, *limit)
         }
         QueryCommand::Labels { question, name: None } => list(question, "labels", "labels", &[]),
-        QueryCommand::Labels { question, name: Some(name) } => list(question, "label-values", "values", &[("name", name)]),
+        QueryCommand::Labels { question, name: Some(name) } => {
+            list(question, "label-values", "values", &[("name", name)])
+        }
         QueryCommand::Types { question } => types(question),
     }
 }
@@ -79,7 +81,8 @@ impl<'a> Nodes<'a> {
     fn of(graph: &'a Value) -> anyhow::Result<Self> {
         let names = graph["names"].as_array().context("the answer has no names")?;
         let names: Vec<&str> = names.iter().map(|n| n.as_str().unwrap_or("")).collect();
-        let indexes = |key| Ok::<_, anyhow::Error>(numbers(&graph["nodes"][key])?.into_iter().map(|n| n as usize).collect());
+        let indexes =
+            |key| Ok::<_, anyhow::Error>(numbers(&graph["nodes"][key])?.into_iter().map(|n| n as usize).collect());
         let nodes = Self { names, children: indexes("children")?, name: indexes("name")? };
         let consistent = nodes.children.len() == nodes.name.len() && nodes.name.iter().all(|&n| n < nodes.names.len());
         if consistent { Ok(nodes) } else { bail!("the answer's columns do not fit together") }
@@ -133,7 +136,8 @@ fn series(question: &Question, step: u32, group_by: &[String]) -> anyhow::Result
     }
     let mut rows = Vec::new();
     for series in answer["series"].as_array().into_iter().flatten() {
-        let labels: Vec<String> = series["labels"].as_object().into_iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
+        let labels: Vec<String> =
+            series["labels"].as_object().into_iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
         for point in series["points"].as_array().into_iter().flatten() {
             let time_ms = point[0].as_i64().unwrap_or(0);
             rows.push(vec![labels.join(" "), (time_ms / 1000).to_string(), point[1].to_string()]);
@@ -211,7 +215,9 @@ fn types(question: &Question) -> anyhow::Result<()> {
         return print_json(&answer);
     }
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or("").to_owned();
-    let row = |t: &Value| vec![format!("{} - {}", text(t, "name"), text(t, "sample_type")), text(t, "sample_unit"), text(t, "id")];
+    let row = |t: &Value| {
+        vec![format!("{} - {}", text(t, "name"), text(t, "sample_type")), text(t, "sample_unit"), text(t, "id")]
+    };
     let rows: Vec<_> = answer["profile_types"].as_array().into_iter().flatten().map(row).collect();
     Ok(table(&mut std::io::stdout(), &["type", "unit", "id"], &rows)?)
 }

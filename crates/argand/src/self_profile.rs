@@ -78,7 +78,11 @@ fn to_profile(report: &pprof::Report, rate_hz: u32, start: SystemTime) -> Profil
 
 fn line(profile: &mut Profile, symbol: &pprof::Symbol) -> Line {
     let strings = &mut profile.symbols.strings;
-    let function = Function { name: strings.push(&symbol.name()), filename: strings.push(&symbol.filename()), ..Function::default() };
+    let function = Function {
+        name: strings.push(&symbol.name()),
+        filename: strings.push(&symbol.filename()),
+        ..Function::default()
+    };
     Line { function: profile.symbols.push_function(function), line: symbol.lineno.unwrap_or(0) }
 }
 
@@ -164,7 +168,8 @@ fn to_upload(metric: &str, raw: &[u8], next_id: &impl Fn() -> u128) -> Result<Op
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let limits = IngestLimits { profile_size_bytes: 64 << 20, ..IngestLimits::default() };
     let mut next_id = || next_id();
-    let mut context = Context { limits: &limits, relabel: &[], now_ns: nanoseconds(SystemTime::now()), next_id: &mut next_id };
+    let mut context =
+        Context { limits: &limits, relabel: &[], now_ns: nanoseconds(SystemTime::now()), next_id: &mut next_id };
     argand_ingest::push(&labels, raw, "", &mut context).map_err(|rejection| rejection.to_string())
 }
 
@@ -194,7 +199,11 @@ mod tests {
         let raw = pprof_wire::encode(&profile);
         let upload = to_upload("process_cpu", &raw, &|| 1).unwrap().unwrap();
         assert_eq!(upload.service_name(), "argand");
-        assert!(upload.symbols.strings.iter().any(|s| s.contains("spin_for_the_profiler")), "{:?}", upload.symbols.strings);
+        assert!(
+            upload.symbols.strings.iter().any(|s| s.contains("spin_for_the_profiler")),
+            "{:?}",
+            upload.symbols.strings
+        );
         assert!(upload.series[0].total() > 100_000_000, "{} ns", upload.series[0].total());
     }
 

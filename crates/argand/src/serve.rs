@@ -27,7 +27,11 @@ pub(crate) fn server(options: &ServerOptions, log_format: LogFormat) -> anyhow::
     run(options, log_format, |address| println!("Argand is ready: http://{address}/"))
 }
 
-fn run(options: &ServerOptions, log_format: LogFormat, announce: impl FnOnce(std::net::SocketAddr)) -> anyhow::Result<()> {
+fn run(
+    options: &ServerOptions,
+    log_format: LogFormat,
+    announce: impl FnOnce(std::net::SocketAddr),
+) -> anyhow::Result<()> {
     let config = config::load(options)?;
     start_logging(log_format);
     let store = open_store(&config)?;
@@ -52,7 +56,9 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
     let directory = &config.store.data_dir;
     let opened = Store::open(directory, config.store.to_store_config()?);
     let store = opened.map_err(|error| match &error {
-        StoreError::Locked { .. } => anyhow::Error::new(error).context("stop the other process or choose another --data-dir"),
+        StoreError::Locked { .. } => {
+            anyhow::Error::new(error).context("stop the other process or choose another --data-dir")
+        }
         _ => anyhow::Error::new(error).context(format!("cannot open the store in {}", directory.display())),
     })?;
     let (status, metrics) = (store.status(), store.metrics());
@@ -77,7 +83,8 @@ fn now_ns() -> i64 {
 fn serve(config: &Config, store: &Store, announce: impl FnOnce(std::net::SocketAddr)) -> anyhow::Result<()> {
     let storage = Arc::new(StoreStorage(store.clone()));
     let profiler = Arc::new(SelfProfiler::new(config.self_profile.rate));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let parts = Dependencies {
         storage: storage.clone(),
         settings: Arc::new(SettingsOnDisk::new(&config.store.data_dir)),
@@ -102,7 +109,8 @@ fn serve(config: &Config, store: &Store, announce: impl FnOnce(std::net::SocketA
 }
 
 fn config_text(config: &Config) -> anyhow::Result<ConfigText> {
-    let (current, changed, default) = (config::to_yaml(config)?, config::to_yaml_changed(config)?, config::to_yaml(&Config::default())?);
+    let (current, changed, default) =
+        (config::to_yaml(config)?, config::to_yaml_changed(config)?, config::to_yaml(&Config::default())?);
     Ok(ConfigText { current, changed, default })
 }
 
@@ -120,7 +128,8 @@ fn start_self_profiling(
     if !config.self_profile.enabled {
         return Ok(None);
     }
-    let interval = config::duration("self_profile.interval", &config.self_profile.interval)?.unwrap_or(Duration::from_secs(10));
+    let interval =
+        config::duration("self_profile.interval", &config.self_profile.interval)?.unwrap_or(Duration::from_secs(10));
     let store = move |tenant: &_, upload| storage.append(tenant, vec![upload]).map_err(|error| error.to_string());
     SelfProfiling::start(profiler, interval, next_id, store).map(Some).context("cannot start self-profiling")
 }

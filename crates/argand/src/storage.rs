@@ -63,9 +63,10 @@ fn refusal(error: StoreError) -> StorageError {
         StoreError::SeriesLimit { .. } | StoreError::TenantLimit { .. } | StoreError::Overloaded { .. } => {
             StorageError::Limit(error.to_string())
         }
-        StoreError::DiskFull { .. } | StoreError::Unavailable { .. } | StoreError::ShuttingDown | StoreError::NotDurable { .. } => {
-            StorageError::Unavailable(error.to_string())
-        }
+        StoreError::DiskFull { .. }
+        | StoreError::Unavailable { .. }
+        | StoreError::ShuttingDown
+        | StoreError::NotDurable { .. } => StorageError::Unavailable(error.to_string()),
         StoreError::TooLarge { .. } => StorageError::Limit(error.to_string()),
         other => StorageError::Failed(format!("{:#}", anyhow::Error::new(other))),
     }
@@ -73,8 +74,11 @@ fn refusal(error: StoreError) -> StorageError {
 
 fn readings(store: &Store) -> Vec<Reading> {
     let (status, metrics) = (store.status(), store.metrics());
-    let gauge = |name: &str, help: &str, value: u64| (name.to_owned(), help.to_owned(), ReadingValue::Gauge(value as f64));
-    let counter = |name: &str, help: &str, number: &Number| (name.to_owned(), help.to_owned(), ReadingValue::Counter(number.get()));
+    let gauge =
+        |name: &str, help: &str, value: u64| (name.to_owned(), help.to_owned(), ReadingValue::Gauge(value as f64));
+    let counter = |name: &str, help: &str, number: &Number| {
+        (name.to_owned(), help.to_owned(), ReadingValue::Counter(number.get()))
+    };
     let mut all = vec![
         gauge("store_ready", "Whether uploads are accepted", u64::from(status.ready.is_ok())),
         gauge("store_tenants", "Tenants with data", status.tenants),
@@ -88,7 +92,11 @@ fn readings(store: &Store) -> Vec<Reading> {
         gauge("store_queue_bytes", "Bytes that wait for the log", metrics.queue_bytes.get()),
         gauge("store_queue_uploads", "Uploads that wait for the log", metrics.queue_count.get()),
         gauge("store_cache_bytes", "Decoded parts of blocks in memory", metrics.cache_bytes.get()),
-        gauge("store_replay_milliseconds", "Time that the replay of the logs took at the start", metrics.replay_ms.get()),
+        gauge(
+            "store_replay_milliseconds",
+            "Time that the replay of the logs took at the start",
+            metrics.replay_ms.get(),
+        ),
         gauge("store_replay_bytes", "Logs read at the start", metrics.replayed_bytes.get()),
         counter("store_log_records", "Uploads appended to the log", &metrics.log_records),
         counter("store_log_bytes", "Bytes appended to the log", &metrics.log_bytes),
@@ -119,7 +127,11 @@ fn readings(store: &Store) -> Vec<Reading> {
 fn mean(name: &str, what: &str, durations: &DurationHistogram) -> [(String, String, ReadingValue); 2] {
     [
         (format!("{name}_count"), format!("Number of times: {what}"), ReadingValue::Counter(durations.count())),
-        (format!("{name}_nanoseconds"), format!("Time spent on: {what}"), ReadingValue::Counter(durations.sum_ns.get())),
+        (
+            format!("{name}_nanoseconds"),
+            format!("Time spent on: {what}"),
+            ReadingValue::Counter(durations.sum_ns.get()),
+        ),
     ]
 }
 

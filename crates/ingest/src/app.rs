@@ -50,7 +50,9 @@ impl AppName {
     pub fn parse(text: &str) -> Result<Self, AppNameError> {
         let (app, tags) = match text.split_once('{') {
             None => (text, ""),
-            Some((app, rest)) => (app, rest.trim_end().strip_suffix('}').ok_or_else(|| AppNameError::Braces(text.to_owned()))?),
+            Some((app, rest)) => {
+                (app, rest.trim_end().strip_suffix('}').ok_or_else(|| AppNameError::Braces(text.to_owned()))?)
+            }
         };
         let app = app.trim();
         if app.is_empty() {
@@ -94,7 +96,9 @@ pub(crate) struct NamedType {
 /// Splits `app.suffix`; without a dot the type is `cpu`. Errors: [`AppNameError::UnknownSuffix`].
 pub(crate) fn named_type(app: &str) -> Result<NamedType, AppNameError> {
     let (app, suffix) = app.rsplit_once('.').unwrap_or((app, "cpu"));
-    let plain = |name: &str, sample_type: &str, unit: &str| (name.to_owned(), sample_type.to_owned(), unit.to_owned(), "", "", false);
+    let plain = |name: &str, sample_type: &str, unit: &str| {
+        (name.to_owned(), sample_type.to_owned(), unit.to_owned(), "", "", false)
+    };
     let time = |name: &str, sample_type: &str| {
         (name.to_owned(), sample_type.to_owned(), "nanoseconds".to_owned(), "cpu", "nanoseconds", true)
     };

@@ -13,7 +13,10 @@ pub(crate) fn is_go(profile: &Profile, labels: &Labels) -> bool {
         return spy == "gospy";
     }
     let symbols = &profile.symbols;
-    symbols.functions.iter().any(|f| symbols.strings.get(f.name) == "runtime.goexit" || symbols.strings.get(f.name) == "runtime.main")
+    symbols
+        .functions
+        .iter()
+        .any(|f| symbols.strings.get(f.name) == "runtime.goexit" || symbols.strings.get(f.name) == "runtime.main")
 }
 
 /// Removes type arguments from function names and completes cut stacks.
@@ -59,7 +62,8 @@ const OVERLAP: usize = 16;
 fn completed(stacks: &Stacks) -> Option<Stacks> {
     let deep: Vec<&[LocationId]> = stacks.iter().filter(|s| s.len() >= CUT_DEPTH).collect();
     // Outermost frames of each deep stack -> the longest known continuation towards the root.
-    let mut roots: HashMap<&[LocationId], &[LocationId]> = deep.iter().map(|s| (&s[s.len() - OVERLAP..], &s[..0])).collect();
+    let mut roots: HashMap<&[LocationId], &[LocationId]> =
+        deep.iter().map(|s| (&s[s.len() - OVERLAP..], &s[..0])).collect();
     for stack in &deep {
         // The window must leave at least one frame towards the root, and not so many that recursion looks like a cut.
         for end in OVERLAP.max(stack.len().saturating_sub(OVERLAP))..stack.len() {

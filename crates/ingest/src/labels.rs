@@ -23,7 +23,10 @@ pub(crate) fn from_client(pairs: &[(String, String)]) -> Result<Labels, Rejectio
         let mut names: Vec<&str> = pairs.iter().map(|(n, _)| n.as_str()).collect();
         names.sort_unstable();
         let twice = names.windows(2).find(|pair| pair[0] == pair[1]).map_or("", |pair| pair[0]);
-        return Err(Rejection::new(Reason::DuplicateLabelNames, format!("label {twice:?} is given more than once in {labels}")));
+        return Err(Rejection::new(
+            Reason::DuplicateLabelNames,
+            format!("label {twice:?} is given more than once in {labels}"),
+        ));
     }
     Ok(labels)
 }
@@ -94,7 +97,8 @@ mod tests {
 
     #[test]
     fn any_text_is_a_name() {
-        let labels = from_client(&pairs(&[("__name__", "x"), ("local root span id", "ä"), ("otel.scope.name", "a/b")])).unwrap();
+        let labels =
+            from_client(&pairs(&[("__name__", "x"), ("local root span id", "ä"), ("otel.scope.name", "a/b")])).unwrap();
         assert_eq!(validate(&labels, &IngestLimits::default()), Ok(()));
     }
 

@@ -80,7 +80,9 @@ pub fn ingest(params: &IngestParams, body: LegacyBody<'_>, context: &mut Context
         }
         (_, LegacyBody::Jfr { recording, labels }) => ingest_jfr(params, recording, labels, context),
         (Format::Jfr, LegacyBody::Whole(recording)) => ingest_jfr(params, recording, None, context),
-        (Format::Pprof | Format::PprofForm, LegacyBody::Whole(raw)) => ingest_pprof(params, raw, &BTreeMap::new(), context),
+        (Format::Pprof | Format::PprofForm, LegacyBody::Whole(raw)) => {
+            ingest_pprof(params, raw, &BTreeMap::new(), context)
+        }
         (Format::Speedscope, LegacyBody::Whole(raw)) => ingest_speedscope(params, raw, context),
         (Format::Groups | Format::Lines | Format::Tree | Format::Trie, LegacyBody::Whole(raw)) => {
             ingest_stacks(params, raw, context)
@@ -95,7 +97,8 @@ fn malformed(error: impl std::fmt::Display) -> Rejection {
 /// Labels that every format gives its series.
 fn series_labels(params: &IngestParams, app: &str, metric: &str) -> Labels {
     let tags = params.name.tags.iter().filter(|(key, _)| key != "profile_id").map(|(k, v)| (k.as_str(), v.as_str()));
-    let labels = Labels::new(tags).with(name::NAME, metric).with("pyroscope_spy", &params.spy_name).with("__delta__", "false");
+    let labels =
+        Labels::new(tags).with(name::NAME, metric).with("pyroscope_spy", &params.spy_name).with("__delta__", "false");
     match labels.get(name::SERVICE_NAME) {
         None | Some("") => labels.with(name::SERVICE_NAME, app),
         Some(_) => labels.with("app_name", app),
@@ -107,7 +110,9 @@ fn series_labels(params: &IngestParams, app: &str, metric: &str) -> Labels {
 fn read_config(part: Option<&[u8]>) -> Result<BTreeMap<String, SampleTypeConfig>, Rejection> {
     match part {
         None => Ok(BTreeMap::new()),
-        Some(json) => serde_json::from_slice(json).map_err(|error| malformed(format!("part sample_type_config: {error}"))),
+        Some(json) => {
+            serde_json::from_slice(json).map_err(|error| malformed(format!("part sample_type_config: {error}")))
+        }
     }
 }
 
@@ -259,7 +264,8 @@ fn ingest_speedscope(params: &IngestParams, raw: &[u8], context: &mut Context<'_
     let several = parts.len() > 1;
     let mut uploads = Vec::new();
     for part in parts {
-        let app_name = if several { format!("{}.{}", params.name.app, part.unit.name()) } else { params.name.app.clone() };
+        let app_name =
+            if several { format!("{}.{}", params.name.app, part.unit.name()) } else { params.name.app.clone() };
         let named = app::named_type(&app_name).map_err(malformed)?;
         let mut labels = series_labels(params, &named.app, &named.profile_type.name);
         if several {

@@ -15,7 +15,11 @@ use crate::{Context, Reason, Rejection, labels, relabel};
 /// Series labels must be validated; the profile's time is taken as it is. Samples with a negative value or with
 /// zeros only are dropped, equal ones merged, text labels promoted to series labels, span and trace ids kept
 /// beside the rows. Errors: labels that exceed the limits once promoted, names that a profile type cannot hold.
-pub(crate) fn normalise(profile: &Profile, series: &Labels, context: &mut Context<'_>) -> Result<Option<Upload>, Rejection> {
+pub(crate) fn normalise(
+    profile: &Profile,
+    series: &Labels,
+    context: &mut Context<'_>,
+) -> Result<Option<Upload>, Rejection> {
     let types = sample_types(profile, series)?;
     let grouped = Grouped::of(profile, context.limits.stack_depth);
     let mut upload = Upload { stacks: grouped.stacks, ..Upload::default() };
@@ -302,7 +306,8 @@ impl<'a> Compaction<'a> {
         }
         let place = self.from.locations[id.index()];
         let lines: Vec<Line> = self.from.lines_of(id).to_vec();
-        let lines: Vec<Line> = lines.into_iter().map(|l| Line { function: self.function(l.function), line: l.line }).collect();
+        let lines: Vec<Line> =
+            lines.into_iter().map(|l| Line { function: self.function(l.function), line: l.line }).collect();
         // Where the sender resolved names, addresses only keep equal places apart.
         let resolved = !lines.is_empty() && self.from.mappings[place.mapping.index()].has_functions;
         let address = if resolved { 0 } else { place.address };
@@ -333,7 +338,8 @@ impl<'a> Compaction<'a> {
             return done;
         }
         let mapping = self.from.mappings[id.index()];
-        let named = Mapping { filename: self.string(mapping.filename), build_id: self.string(mapping.build_id), ..mapping };
+        let named =
+            Mapping { filename: self.string(mapping.filename), build_id: self.string(mapping.build_id), ..mapping };
         let copy = match mapping.has_functions {
             true => Mapping { memory_start: 0, memory_limit: 0, file_offset: 0, ..named },
             false => named,

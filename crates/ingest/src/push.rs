@@ -86,7 +86,11 @@ pub(crate) fn unpack(raw: &[u8], limit_bytes: usize) -> Result<std::borrow::Cow<
 }
 
 /// The rest of the way, the same for all formats.
-pub(crate) fn accept(mut profile: Profile, sent: &Labels, context: &mut Context<'_>) -> Result<Option<Upload>, Rejection> {
+pub(crate) fn accept(
+    mut profile: Profile,
+    sent: &Labels,
+    context: &mut Context<'_>,
+) -> Result<Option<Upload>, Rejection> {
     let series = relabel::built_in(&labels::with_service_name(sent));
     let Some(series) = relabel::relabel(context.relabel, &series) else {
         return Err(Rejection::new(Reason::DroppedByRelabelRules, format!("relabel rules drop {series}")));
@@ -107,7 +111,9 @@ fn check_time(time_ns: i64, context: &Context<'_>) -> Result<(), Rejection> {
     let age_ns = context.now_ns.saturating_sub(time_ns);
     let refuse = |what: &str, limit_ns: i64| {
         let (seconds, limit) = (age_ns.unsigned_abs() / 1_000_000_000, limit_ns / 1_000_000_000);
-        let message = format!("the profile is {seconds} s {what}, the limit is {limit} s: check the sender's clock or raise the limit");
+        let message = format!(
+            "the profile is {seconds} s {what}, the limit is {limit} s: check the sender's clock or raise the limit"
+        );
         Err(Rejection::new(Reason::NotInIngestionWindow, message))
     };
     match (context.limits.reject_older_than_ns, context.limits.reject_newer_than_ns) {

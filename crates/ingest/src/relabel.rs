@@ -139,12 +139,12 @@ impl RelabelRule {
                 let bucket = Labels::new([("", self.source(labels).as_str())]).fingerprint() % self.modulus;
                 Some(set(labels, &self.target_label, &bucket.to_string()))
             }
-            RelabelAction::LabelMap => Some(labels.iter().fold(labels.clone(), |mapped, (name, value)| {
-                match self.regex.is_match(name) {
+            RelabelAction::LabelMap => {
+                Some(labels.iter().fold(labels.clone(), |mapped, (name, value)| match self.regex.is_match(name) {
                     true => set(&mapped, &self.regex.replace(name, self.replacement.as_str()), value),
                     false => mapped,
-                }
-            })),
+                }))
+            }
             RelabelAction::LabelDrop => Some(labels.retain(|name| !self.regex.is_match(name))),
             RelabelAction::LabelKeep => Some(labels.retain(|name| self.regex.is_match(name))),
         }
@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn hashmod_is_a_stable_bucket() {
-        let rule = RelabelRule::new(RelabelAction::HashMod).sources(["pod"]).target("shard").modulus(4).check().unwrap();
+        let rule =
+            RelabelRule::new(RelabelAction::HashMod).sources(["pod"]).target("shard").modulus(4).check().unwrap();
         let bucket: u64 = relabel(&[rule], &labels()).unwrap().get("shard").unwrap().parse().unwrap();
         assert!(bucket < 4);
     }

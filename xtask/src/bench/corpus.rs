@@ -75,7 +75,12 @@ impl Service {
             let function: FunctionId = symbols.push_function(function);
             for _ in 0..2 {
                 let line = Line { function, line: random.below(1000) as u32 };
-                locations.push(symbols.push_location(MappingId(0), 0x40_0000 + random.next() % (1 << 24), false, &[line]));
+                locations.push(symbols.push_location(
+                    MappingId(0),
+                    0x40_0000 + random.next() % (1 << 24),
+                    false,
+                    &[line],
+                ));
             }
         }
         // Stacks grow like a program's: each leaves an earlier one somewhere and goes on by itself.
@@ -94,7 +99,8 @@ impl Service {
     }
 
     fn profile(&self, random: &mut Random, samples: usize, time_ns: i64) -> Profile {
-        let mut profile = Profile { symbols: self.symbols.clone(), time_ns, duration_ns: 10_000_000_000, ..Profile::default() };
+        let mut profile =
+            Profile { symbols: self.symbols.clone(), time_ns, duration_ns: 10_000_000_000, ..Profile::default() };
         let strings = &mut profile.symbols.strings;
         let cpu = ValueType { kind: strings.push("cpu"), unit: strings.push("nanoseconds") };
         (profile.sample_types, profile.period_type, profile.period) = (vec![cpu], cpu, 10_000_000);
@@ -173,7 +179,9 @@ fn push_request(service: &str, raw_profile: &[u8]) -> Vec<u8> {
         message
     };
     let mut series = Vec::new();
-    for (name, value) in [("__name__", "process_cpu"), ("service_name", service), ("region", "eu-west-1"), ("version", "1.2.3")] {
+    for (name, value) in
+        [("__name__", "process_cpu"), ("service_name", service), ("region", "eu-west-1"), ("version", "1.2.3")]
+    {
         proto::put_bytes(&mut series, 1, &label(name, value));
     }
     let mut sample = Vec::new();

@@ -49,7 +49,8 @@ impl Connection {
     fn answer(&mut self) -> anyhow::Result<Answer> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
-        let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).with_context(|| format!("no status in {line:?}"))?;
+        let status =
+            line.split(' ').nth(1).and_then(|s| s.parse().ok()).with_context(|| format!("no status in {line:?}"))?;
         let (mut length, mut chunked) = (0, false);
         loop {
             line.clear();

@@ -24,7 +24,14 @@ impl Server {
         let (address, admin) = (free()?, free()?);
         let start = Instant::now();
         let process = Command::new(program)
-            .args(["server", "--self-profile=false", "--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
+            .args([
+                "server",
+                "--self-profile=false",
+                "--listen",
+                &address.to_string(),
+                "--admin-listen",
+                &admin.to_string(),
+            ])
             .arg("--data-dir")
             .arg(data)
             .env("ARGAND_STORE__HEAD_SIZE", head_size)
@@ -54,7 +61,8 @@ impl Server {
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        let ticks: u64 = fields.get(11).context("utime")?.parse::<u64>()? + fields.get(12).context("stime")?.parse::<u64>()?;
+        let ticks: u64 =
+            fields.get(11).context("utime")?.parse::<u64>()? + fields.get(12).context("stime")?.parse::<u64>()?;
         // Linux reports in USER_HZ, which is 100 on every architecture that we build for.
         Ok(Duration::from_millis(ticks * 10))
     }

@@ -115,7 +115,10 @@ pub(crate) fn check(server: &Server, folder: &Path) -> anyhow::Result<Vec<Outcom
             add(format!("pprof {}", upload.file), check_upload(server, &path, upload));
         }
     }
-    for (file, spy_type) in [("simple", "process_cpu:cpu:nanoseconds:cpu:nanoseconds"), ("two-sampled", "wall:wall:nanoseconds:cpu:nanoseconds")] {
+    for (file, spy_type) in [
+        ("simple", "process_cpu:cpu:nanoseconds:cpu:nanoseconds"),
+        ("two-sampled", "wall:wall:nanoseconds:cpu:nanoseconds"),
+    ] {
         let path = folder.join(format!("speedscope/{file}.speedscope.json"));
         if path.exists() {
             add(format!("speedscope {file}"), check_speedscope(server, &path, file, spy_type));
@@ -142,7 +145,8 @@ fn sorted(folder: &Path, ending: &str) -> anyhow::Result<Vec<std::path::PathBuf>
         return Ok(Vec::new());
     }
     let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    let mut paths: Vec<_> = entries.iter().map(fs::DirEntry::path).filter(|p| p.to_string_lossy().ends_with(ending)).collect();
+    let mut paths: Vec<_> =
+        entries.iter().map(fs::DirEntry::path).filter(|p| p.to_string_lossy().ends_with(ending)).collect();
     paths.sort();
     Ok(paths)
 }
@@ -171,7 +175,8 @@ fn form(parts: &[(&str, Vec<u8>)]) -> (String, Vec<u8>) {
     const BOUNDARY: &str = "argand-conformance-boundary";
     let mut body = Vec::new();
     for (name, content) in parts {
-        let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n");
+        let head =
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n");
         body.extend_from_slice(head.as_bytes());
         body.extend_from_slice(content);
         body.extend_from_slice(b"\r\n");
@@ -182,7 +187,8 @@ fn form(parts: &[(&str, Vec<u8>)]) -> (String, Vec<u8>) {
 
 fn check_speedscope(server: &Server, path: &Path, file: &str, profile_type: &str) -> Case {
     let tenant = format!("speedscope_{file}");
-    let answer = server.ingest(&tenant, &[("name", "app"), ("format", "speedscope")], "application/json", &fs::read(path)?)?;
+    let answer =
+        server.ingest(&tenant, &[("name", "app"), ("format", "speedscope")], "application/json", &fs::read(path)?)?;
     if answer.status != 200 {
         return Ok(Err(format!("status {}: {}", answer.status, String::from_utf8_lossy(&answer.body))));
     }
@@ -239,8 +245,11 @@ fn check_type_parameters(server: &Server, folder: &Path) -> Case {
 /// `<recording>.<type with underscores>.<all|threadN>.pb.gz` must be what the recording becomes.
 fn check_recording(server: &Server, folder: &Path, golden: &str, expected: &[u8]) -> Case {
     let mut parts = golden.trim_end_matches(".pb.gz").rsplitn(3, '.');
-    let (selection, type_name, base) =
-        (parts.next().context("no selection")?, parts.next().context("no type")?, parts.next().context("no recording")?);
+    let (selection, type_name, base) = (
+        parts.next().context("no selection")?,
+        parts.next().context("no type")?,
+        parts.next().context("no recording")?,
+    );
     let tenant = golden.to_owned();
     let mut form_parts = vec![("jfr", fs::read(folder.join(format!("jfr/{base}.jfr.gz")))?)];
     let labels = folder.join(format!("jfr/{base}.labels.pb.gz"));
@@ -248,7 +257,8 @@ fn check_recording(server: &Server, folder: &Path, golden: &str, expected: &[u8]
         form_parts.push(("labels", fs::read(labels)?));
     }
     let (content_type, body) = form(&form_parts);
-    let answer = server.ingest(&tenant, &[("name", "app"), ("format", "jfr"), ("spyName", "javaspy")], &content_type, &body)?;
+    let answer =
+        server.ingest(&tenant, &[("name", "app"), ("format", "jfr"), ("spyName", "javaspy")], &content_type, &body)?;
     if answer.status != 200 {
         return Ok(Err(format!("status {}: {}", answer.status, String::from_utf8_lossy(&answer.body))));
     }

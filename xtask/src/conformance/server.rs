@@ -65,12 +65,19 @@ impl Server {
     }
 
     /// Sends a request as it is and waits for the answer.
-    pub(crate) fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> anyhow::Result<Answer> {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Answer> {
         let mut request = Request::builder().method(method).uri(format!("{}{target}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = if method == "GET" { self.agent.run(request.body(())?)? } else { self.agent.run(request.body(body)?)? };
+        let response =
+            if method == "GET" { self.agent.run(request.body(())?)? } else { self.agent.run(request.body(body)?)? };
         let status = response.status().as_u16();
         let mut body = Vec::new();
         response.into_body().into_reader().read_to_end(&mut body)?;
@@ -78,15 +85,31 @@ impl Server {
     }
 
     /// POSTs a file to `/ingest` for a tenant.
-    pub(crate) fn ingest(&self, tenant: &str, parameters: &[(&str, &str)], content_type: &str, body: &[u8]) -> anyhow::Result<Answer> {
+    pub(crate) fn ingest(
+        &self,
+        tenant: &str,
+        parameters: &[(&str, &str)],
+        content_type: &str,
+        body: &[u8],
+    ) -> anyhow::Result<Answer> {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        self.send("POST", &format!("/ingest?{query}"), &[("X-Scope-OrgID", tenant), ("Content-Type", content_type)], body)
+        self.send(
+            "POST",
+            &format!("/ingest?{query}"),
+            &[("X-Scope-OrgID", tenant), ("Content-Type", content_type)],
+            body,
+        )
     }
 
     /// A call of the querier with JSON on both sides.
     pub(crate) fn query(&self, tenant: &str, method: &str, message: &Value) -> anyhow::Result<Value> {
         let headers = [("X-Scope-OrgID", tenant), ("Content-Type", "application/json")];
-        let answer = self.send("POST", &format!("/querier.v1.QuerierService/{method}"), &headers, message.to_string().as_bytes())?;
+        let answer = self.send(
+            "POST",
+            &format!("/querier.v1.QuerierService/{method}"),
+            &headers,
+            message.to_string().as_bytes(),
+        )?;
         if answer.status != 200 {
             bail!("{method} answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
         }
@@ -114,7 +137,12 @@ impl Server {
     }
 
     /// Folded stacks of the merged profile: `function:line` root first, to value.
-    pub(crate) fn stacks(&self, tenant: &str, profile_type: &str, selector: &str) -> anyhow::Result<BTreeMap<String, i64>> {
+    pub(crate) fn stacks(
+        &self,
+        tenant: &str,
+        profile_type: &str,
+        selector: &str,
+    ) -> anyhow::Result<BTreeMap<String, i64>> {
         let request = encode_select_merge_profile(profile_type, selector);
         let headers = [("X-Scope-OrgID", tenant), ("Content-Type", "application/proto")];
         let answer = self.send("POST", "/querier.v1.QuerierService/SelectMergeProfile", &headers, &request)?;
@@ -156,7 +184,8 @@ fn encode_select_merge_profile(profile_type: &str, selector: &str) -> Vec<u8> {
 /// Decodes pprof of any size, gzipped or not.
 pub(crate) fn decode(raw: &[u8]) -> anyhow::Result<Profile> {
     let plain = inflate::gunzip_if_needed(raw, inflate::InflateLimits::new(256 << 20))?;
-    let limits = DecodeLimits { samples: 1 << 22, string_bytes: 256 << 20, memory_bytes: 1 << 30, ..DecodeLimits::default() };
+    let limits =
+        DecodeLimits { samples: 1 << 22, string_bytes: 256 << 20, memory_bytes: 1 << 30, ..DecodeLimits::default() };
     Ok(pprof::decode(&plain, &PprofOptions { limits, ..PprofOptions::default() })?)
 }
 

@@ -18,7 +18,9 @@ fn flags_win_over_the_file() {
 #[test]
 fn toml_and_json_read_alike() {
     let directory = tempfile::tempdir().unwrap();
-    for (name, text) in [("a.toml", "[store]\nretention_size = \"1GiB\""), ("a.json", r#"{"store":{"retention_size":"1GiB"}}"#)] {
+    for (name, text) in
+        [("a.toml", "[store]\nretention_size = \"1GiB\""), ("a.json", r#"{"store":{"retention_size":"1GiB"}}"#)]
+    {
         let path = directory.path().join(name);
         std::fs::write(&path, text).unwrap();
         let config = load(&ServerOptions { config: Some(path), ..ServerOptions::default() }).unwrap();
@@ -68,7 +70,10 @@ fn relabel_rules_are_checked_and_named_by_position() {
     };
     let config = load_with("  - source_labels: [env]\n    regex: test\n    action: drop\n").unwrap();
     assert_eq!(config.relabel_rules().unwrap().len(), 1);
-    let error = format!("{:#}", load_with("  - action: labeldrop\n    regex: a\n  - regex: '('\n    target_label: x\n").unwrap_err());
+    let error = format!(
+        "{:#}",
+        load_with("  - action: labeldrop\n    regex: a\n  - regex: '('\n    target_label: x\n").unwrap_err()
+    );
     assert!(error.contains("relabel[1]"), "{error}");
 }
 

@@ -20,7 +20,8 @@ fn run(params: &IngestParams, body: LegacyBody<'_>) -> Result<Vec<Upload>, Rejec
 fn pprof_of(types: &[(&str, &str)], values: &[i64]) -> Profile {
     let mut profile = Profile { time_ns: NOW, ..Profile::default() };
     let strings = &mut profile.symbols.strings;
-    profile.sample_types = types.iter().map(|(k, u)| ValueType { kind: strings.push(k), unit: strings.push(u) }).collect();
+    profile.sample_types =
+        types.iter().map(|(k, u)| ValueType { kind: strings.push(k), unit: strings.push(u) }).collect();
     let main = profile.symbols.push_named_location("main");
     profile.samples.push([main], values, &[]);
     profile
@@ -32,12 +33,15 @@ fn types_of(uploads: &[Upload]) -> Vec<&str> {
 
 #[test]
 fn folded_text_is_scaled_to_time() {
-    let params = params(&[("name", "shop.cpu{env=prod}"), ("sampleRate", "50"), ("from", "1699999990"), ("spyName", "rb")], "");
+    let params =
+        params(&[("name", "shop.cpu{env=prod}"), ("sampleRate", "50"), ("from", "1699999990"), ("spyName", "rb")], "");
     let uploads = run(&params, LegacyBody::Whole(b"main;parse 7\nmain;render 2\n")).unwrap();
     let part = &uploads[0].series[0];
     assert_eq!(part.value, [140_000_000, 40_000_000]);
     assert_eq!((part.time_ns, part.duration_ns), (NOW - 10_000_000_000, 10_000_000_000));
-    for (name, value) in [("service_name", "shop"), ("env", "prod"), ("pyroscope_spy", "rb"), ("__name__", "process_cpu")] {
+    for (name, value) in
+        [("service_name", "shop"), ("env", "prod"), ("pyroscope_spy", "rb"), ("__name__", "process_cpu")]
+    {
         assert_eq!(part.labels.get(name), Some(value));
     }
 }
@@ -47,7 +51,10 @@ fn a_service_tag_moves_the_app_aside() {
     let params = params(&[("name", "shop{service_name=cart,profile_id=abc}")], "");
     let uploads = run(&params, LegacyBody::Whole(b"main 1\n")).unwrap();
     let labels = &uploads[0].series[0].labels;
-    assert_eq!((labels.get("service_name"), labels.get("app_name"), labels.get("profile_id")), (Some("cart"), Some("shop"), None));
+    assert_eq!(
+        (labels.get("service_name"), labels.get("app_name"), labels.get("profile_id")),
+        (Some("cart"), Some("shop"), None)
+    );
 }
 
 #[test]
@@ -60,8 +67,16 @@ fn lines_count_one_each() {
 
 #[test]
 fn unknown_suffixes_and_bad_counts_are_refused() {
-    assert!(run(&params(&[("name", "shop.nonsense")], ""), LegacyBody::Whole(b"main 1\n")).unwrap_err().message.contains("nonsense"));
-    assert_eq!(run(&params(&[("name", "shop")], ""), LegacyBody::Whole(b"main x\n")).unwrap_err().reason, Reason::MalformedProfile);
+    assert!(
+        run(&params(&[("name", "shop.nonsense")], ""), LegacyBody::Whole(b"main 1\n"))
+            .unwrap_err()
+            .message
+            .contains("nonsense")
+    );
+    assert_eq!(
+        run(&params(&[("name", "shop")], ""), LegacyBody::Whole(b"main x\n")).unwrap_err().reason,
+        Reason::MalformedProfile
+    );
 }
 
 #[test]
@@ -69,16 +84,23 @@ fn the_metric_follows_display_names() {
     let form = params(&[("name", "shop")], "multipart/form-data; boundary=x");
     let upload = |types: &[(&str, &str)], config: Option<&str>| {
         let raw = pprof::encode(&pprof_of(types, &vec![1; types.len()]));
-        let body = LegacyBody::Pprof { profile: &raw, sample_type_config: config.map(str::as_bytes), has_previous: false };
+        let body =
+            LegacyBody::Pprof { profile: &raw, sample_type_config: config.map(str::as_bytes), has_previous: false };
         run(&form, body).map(|uploads| types_of(&uploads).join(" "))
     };
     let contention = [("contentions", "count"), ("delay", "nanoseconds")];
     let block = r#"{"contentions":{"display-name":"block_count","units":"lock_samples"},"delay":{"display-name":"block_duration"}}"#;
     assert_eq!(upload(&contention, Some(block)).unwrap(), "block:contentions:count:: block:delay:nanoseconds::");
     assert_eq!(upload(&contention, None).unwrap(), "mutex:contentions:count:: mutex:delay:nanoseconds::");
-    assert_eq!(upload(&[("samples", "count"), ("cpu", "nanoseconds")], None).unwrap(), "process_cpu:samples:count:: process_cpu:cpu:nanoseconds::");
+    assert_eq!(
+        upload(&[("samples", "count"), ("cpu", "nanoseconds")], None).unwrap(),
+        "process_cpu:samples:count:: process_cpu:cpu:nanoseconds::"
+    );
     assert_eq!(upload(&[("inuse_space", "bytes")], None).unwrap(), "memory:inuse_space:bytes::");
-    assert_eq!(upload(&[("sample", "count"), ("wall", "microseconds")], None).unwrap(), "wall:sample:count:: wall:wall:microseconds::");
+    assert_eq!(
+        upload(&[("sample", "count"), ("wall", "microseconds")], None).unwrap(),
+        "wall:sample:count:: wall:wall:microseconds::"
+    );
     assert_eq!(upload(&[("made_up", "x")], None).unwrap(), "made_up:made_up:x::");
     assert!(upload(&contention, Some("{")).unwrap_err().message.contains("sample_type_config"));
 }

@@ -6,10 +6,8 @@ use crate::IngestLimits;
 /// Draws a profile: `name=value` labels after `|`, frames root first, then one value per sample type.
 fn profile(types: &[&str], samples: &[(&str, &[i64], &[(&str, &str)])]) -> Profile {
     let mut profile = Profile { time_ns: 7, duration_ns: 10, ..Profile::default() };
-    profile.sample_types = types
-        .iter()
-        .map(|kind| ValueType { kind: profile.symbols.strings.push(kind), unit: StringId(0) })
-        .collect();
+    profile.sample_types =
+        types.iter().map(|kind| ValueType { kind: profile.symbols.strings.push(kind), unit: StringId(0) }).collect();
     let mut known: HashMap<String, LocationId> = HashMap::new();
     for (stack, values, labels) in samples {
         let frames: Vec<LocationId> = stack
@@ -56,7 +54,9 @@ fn lines(upload: &Upload) -> Vec<String> {
                 .get(stack)
                 .iter()
                 .rev()
-                .map(|&l| upload.symbols.lines_of(l).first().map_or("?", |line| upload.symbols.function_name(line.function)))
+                .map(|&l| {
+                    upload.symbols.lines_of(l).first().map_or("?", |line| upload.symbols.function_name(line.function))
+                })
                 .collect();
             let shown = part.labels.retain(|n| !n.starts_with("__") && n != "service_name");
             let kind = part.labels.get("__type__").unwrap();
@@ -135,13 +135,17 @@ fn places_that_say_nothing_leave_the_stack() {
 fn resolved_mappings_lose_their_addresses() {
     let mut sent = profile(&["cpu"], &[]);
     let resolved = Mapping { memory_start: 1, memory_limit: 9, has_functions: true, ..Mapping::default() };
-    let (resolved, raw) = (sent.symbols.push_mapping(resolved), sent.symbols.push_mapping(Mapping { memory_start: 4, ..Mapping::default() }));
+    let (resolved, raw) = (
+        sent.symbols.push_mapping(resolved),
+        sent.symbols.push_mapping(Mapping { memory_start: 4, ..Mapping::default() }),
+    );
     let function = sent.symbols.push_function(Function::default());
     let symbolised = sent.symbols.push_location(resolved, 17, false, &[Line { function, line: 3 }]);
     let address_only = sent.symbols.push_location(raw, 18, false, &[]);
     sent.samples.push([symbolised, address_only], &[1], &[]);
     let upload = run(&sent).unwrap().unwrap();
-    let addresses: Vec<u64> = upload.stacks.get(0).iter().map(|l| upload.symbols.locations[l.index()].address).collect();
+    let addresses: Vec<u64> =
+        upload.stacks.get(0).iter().map(|l| upload.symbols.locations[l.index()].address).collect();
     assert_eq!(addresses, [0, 18]);
     assert_eq!(upload.symbols.mappings[1].memory_limit, 0);
     assert_eq!(upload.symbols.mappings[2].memory_start, 4);
@@ -171,7 +175,11 @@ fn wall_profiles_with_cpu_time_become_cpu_profiles() {
 #[test]
 fn names_that_break_profile_types_are_refused() {
     for kind in ["alloc-space", "a:b", ""] {
-        assert_eq!(run(&profile(&[kind], &[("a", &[1], &[])])).unwrap_err().reason, Reason::MalformedProfile, "{kind:?}");
+        assert_eq!(
+            run(&profile(&[kind], &[("a", &[1], &[])])).unwrap_err().reason,
+            Reason::MalformedProfile,
+            "{kind:?}"
+        );
     }
 }
 
