@@ -25,12 +25,12 @@ impl Default for Limits {
     /// Far above what a client sends in one upload (a few thousand events in less than 1 MB).
     fn default() -> Self {
         Self {
-            events: 4_000_000,
-            constants: 4_000_000,
+            events: 2_000_000,
+            constants: 1_000_000,
             frames: 16_000_000,
             name_bytes: 64 << 20,
             labels: 8_000_000,
-            memory_bytes: 256 << 20,
+            memory_bytes: 128 << 20,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Java Flight Recorder files to profiles.
 //!
 //! Reads recordings of async-profiler and of the JDK: bytes in, values out, no I/O. A recording is a sequence of
-//! chunks; each describes its own types ([`metadata`]), holds tables of constants ([`pools`]) that refer to each other
-//! by key, and events ([`events`]) that refer to the constants. Only constants that an event leads to are decoded.
+//! chunks; each describes its own types (module `metadata`), holds tables of constants (`pools`, `constants`) that refer
+//! to each other by key, and events (`events`) that refer to the constants. Only constants that an event leads to are
+//! decoded.
 //! Not here: decompression, request parsing, series labels.
 //!
 //! Source: the chunk format of OpenJDK's `jdk.jfr` and of async-profiler; the mapping of events to profile types is

@@ -90,6 +90,9 @@ pub(crate) struct Origin {
     pub(crate) thread: StringId,
 }
 
+/// Memory of a sample in its profile besides stack and labels: values, ends, and the text of a span id of its own.
+const ROW_BYTES: usize = 160;
+
 /// Samples of one kind; those that agree in stack and origin are one.
 type Samples = HashMap<(StackIndex, Origin), [i64; 2]>;
 
@@ -191,7 +194,7 @@ impl<'a> Builder<'a> {
             let stack = self.stacks.get(stack);
             let label_count = labels.label_count(origin.context) + 3;
             self.budget.labels.take(label_count)?;
-            self.budget.memory.take(size_of_val(stack) + label_count * size_of::<SampleLabel>())?;
+            self.budget.memory.take(size_of_val(stack) + label_count * size_of::<SampleLabel>() + ROW_BYTES)?;
             let labels = writer.labels(origin, labels);
             let locations: Vec<LocationId> = stack.iter().map(|&location| writer.location(location)).collect();
             profile.samples.push(locations, &values[..sample_types.len()], &labels);
