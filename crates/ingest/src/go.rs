@@ -62,15 +62,17 @@ const OVERLAP: usize = 16;
 fn completed(stacks: &Stacks) -> Option<Stacks> {
     let deep: Vec<&[LocationId]> = stacks.iter().filter(|s| s.len() >= CUT_DEPTH).collect();
     // Outermost frames of each deep stack -> the longest known continuation towards the root.
-    let mut roots: HashMap<&[LocationId], &[LocationId]> =
-        deep.iter().map(|s| (&s[s.len() - OVERLAP..], &s[..0])).collect();
+    let mut roots: HashMap<&[LocationId], &[LocationId]> = deep.iter().map(|s| (outermost(s), &s[..0])).collect();
+    // A stack that repeats its own outermost frames further in is recursion, which says nothing of where it began.
     for stack in &deep {
-        // The window must leave at least one frame towards the root, and not so many that recursion looks like a cut.
-        for end in OVERLAP.max(stack.len().saturating_sub(OVERLAP))..stack.len() {
-            if let Some(continuation) = roots.get_mut(&stack[end - OVERLAP..end]) {
-                if stack.len() - end > continuation.len() {
-                    *continuation = &stack[end..];
-                }
+        if windows(stack).any(|(window, _)| window == outermost(stack)) {
+            roots.remove(outermost(stack));
+        }
+    }
+    for stack in &deep {
+        for (window, rest) in windows(stack) {
+            if let Some(continuation) = roots.get_mut(window).filter(|known| rest.len() > known.len()) {
+                *continuation = rest;
             }
         }
     }
@@ -84,6 +86,15 @@ fn completed(stacks: &Stacks) -> Option<Stacks> {
     Some(completed)
 }
 
+fn outermost(stack: &[LocationId]) -> &[LocationId] {
+    &stack[stack.len() - OVERLAP..]
+}
+
+/// Every run of [`OVERLAP`] frames with what lies between it and the root, at least one frame.
+fn windows(stack: &[LocationId]) -> impl Iterator<Item = (&[LocationId], &[LocationId])> {
+    (OVERLAP..stack.len()).map(|end| (&stack[end - OVERLAP..end], &stack[end..]))
+}
+
 /// Follows continuations until the root is reached; each step may lead into another cut stack.
 fn whole(stack: &[LocationId], roots: &HashMap<&[LocationId], &[LocationId]>) -> Vec<LocationId> {
     /// More steps than any real chain of cut stacks, so that recursion in the program cannot loop us.
@@ -93,7 +104,7 @@ fn whole(stack: &[LocationId], roots: &HashMap<&[LocationId], &[LocationId]>) ->
         if whole.len() < CUT_DEPTH {
             break;
         }
-        match roots.get(&whole[whole.len() - OVERLAP..]) {
+        match roots.get(outermost(&whole)) {
             Some(continuation) if !continuation.is_empty() => whole.extend_from_slice(continuation),
             _ => break,
         }
