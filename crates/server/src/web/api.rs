@@ -142,6 +142,8 @@ async fn timeline(State(app): State<Arc<App>>, request: Request) -> Result<Packe
         0.0 => auto_step_ms(end_ms - start_ms),
         seconds => SeriesQuery::step_ms(seconds)?,
     };
+    // The last point is at the end of the range, so that the newest profiles show; the first reaches a step back.
+    let start_ms = end_ms - (end_ms - start_ms) / step_ms * step_ms;
     let question = SeriesQuery { start_ms, end_ms, step_ms, group_by, limit, ..SeriesQuery::default() };
     let range = Window { start_ms: start_ms.saturating_sub(step_ms), end_ms }.range();
     ask(&app, asked.tenants, range, move |datasets, control| {

@@ -231,6 +231,16 @@ async fn the_api_of_the_user_interface() {
 }
 
 #[tokio::test]
+async fn a_timeline_ends_with_the_newest_profiles() {
+    let server = shop().await;
+    let from = NOW_MS - 50_000;
+    let timeline =
+        server.get_json(&format!("/api/v1/timeline?query={CPU}%7B%7D&from={from}&to={NOW_MS}&step=15")).await;
+    assert_eq!((&timeline["start"], &timeline["end"]), (&json!(NOW_MS - 45_000), &json!(NOW_MS)));
+    assert_eq!(timeline["series"][0]["points"], json!([[NOW_MS, 4.0]]));
+}
+
+#[tokio::test]
 async fn flame_graphs_in_binary_form_and_by_tag() {
     let server = shop().await;
     let path = format!("/api/v1/flamegraph?query={CPU}%7B%7D&from=now-1m");
