@@ -123,7 +123,8 @@ impl Default for IngestLimits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryLimits {
-    /// Longest range of one query, 0 for no limit.
+    /// Longest range of one query, 0 for no limit. Off by default: what is kept can be asked for, and a query is
+    /// bounded by its time and its nodes.
     pub max_length_ms: u64,
     /// How far back a query reaches, 0 for no limit.
     pub max_lookback_ms: u64,
@@ -142,8 +143,8 @@ pub struct QueryLimits {
 impl Default for QueryLimits {
     fn default() -> Self {
         Self {
-            max_length_ms: 24 * 3_600_000,
-            max_lookback_ms: 7 * 24 * 3_600_000,
+            max_length_ms: 0,
+            max_lookback_ms: 0,
             default_nodes: 8192,
             max_nodes: 1 << 20,
             timeout_ms: 60_000,

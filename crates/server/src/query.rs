@@ -166,8 +166,13 @@ mod tests {
     const HOUR_MS: i64 = 3_600_000;
     const NOW_MS: i64 = 1_700_000_000_000;
 
+    fn day_of_last_week() -> QueryLimits {
+        let (max_length_ms, max_lookback_ms) = (24 * HOUR_MS as u64, 168 * HOUR_MS as u64);
+        QueryLimits { max_length_ms, max_lookback_ms, ..QueryLimits::default() }
+    }
+
     fn check(start_ms: i64, end_ms: i64) -> Result<Option<(i64, i64)>, u16> {
-        let window = window(&QueryLimits::default(), NOW_MS, start_ms, end_ms);
+        let window = window(&day_of_last_week(), NOW_MS, start_ms, end_ms);
         window.map(|w| w.map(|w| (w.start_ms - NOW_MS, w.end_ms - NOW_MS))).map_err(|e| e.http_status().as_u16())
     }
 
@@ -191,8 +196,10 @@ mod tests {
 
     #[test]
     fn metadata_may_leave_the_range_out() {
-        let recent = window_or_recent(&QueryLimits::default(), NOW_MS, 0, 0).unwrap().unwrap();
+        let recent = window_or_recent(&day_of_last_week(), NOW_MS, 0, 0).unwrap().unwrap();
         assert_eq!(recent, Window { start_ms: NOW_MS - 168 * HOUR_MS, end_ms: NOW_MS });
+        let all = window_or_recent(&QueryLimits::default(), NOW_MS, 0, 0).unwrap().unwrap();
+        assert_eq!(all, Window { start_ms: i64::MIN, end_ms: NOW_MS });
         assert!(window_or_recent(&QueryLimits::default(), NOW_MS, 0, 5).is_err());
     }
 
