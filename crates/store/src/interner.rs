@@ -8,6 +8,7 @@ use argand_model::{
     Symbols,
 };
 use hashbrown::{DefaultHashBuilder, HashTable};
+use twox_hash::XxHash3_128;
 
 /// A dictionary that grows, with tables to find what it has.
 ///
@@ -18,22 +19,25 @@ pub(crate) struct Interner {
     strings: HashTable<StringId>,
     functions: HashTable<FunctionId>,
     mappings: HashTable<MappingId>,
-    locations: HashTable<LocationId>,
+    locations: HashTable<Known<LocationId>>,
     nodes: HashTable<StackId>,
-    stacks: HashTable<KnownStack>,
+    stacks: HashTable<Known<StackId>>,
     hasher: DefaultHashBuilder,
     seed: [u64; 2],
 }
 
-/// A whole stack by its 128-bit hash, so that a known one is found without walking the tree.
-struct KnownStack {
-    hash: u64,
-    check: u64,
-    node: StackId,
+/// A location or a whole stack by the 128-bit hash of its content, so that a known one is found without looking at
+/// what it consists of.
+///
+/// Equal hashes count as equal content. A sender who finds a collision in spite of the seed mixes up profiles of its
+/// own service only.
+struct Known<Id> {
+    hash: Hash,
+    id: Id,
 }
 
 impl Interner {
-    /// `seed` must be unknown to clients: two stacks with the same hash would become one.
+    /// `seed` should be unknown to clients.
     pub(crate) fn new(seed: [u64; 2]) -> Self {
         let mut interner = Self {
             dictionary: Arc::default(),
@@ -78,11 +82,11 @@ impl Interner {
     /// Adds the stacks of an upload; returns the node of each.
     pub(crate) fn intern_stacks(&mut self, symbols: &Symbols, stacks: &Stacks) -> Vec<StackId> {
         let locations = self.intern_symbols(symbols);
-        let mut root_first = Vec::new();
+        let (mut leaf_first, mut bytes) = (Vec::new(), Vec::new());
         let intern = |stack: &[LocationId]| {
-            root_first.clear();
-            root_first.extend(stack.iter().rev().map(|location| locations[location.index()]));
-            self.stack(&root_first)
+            leaf_first.clear();
+            leaf_first.extend(stack.iter().map(|location| locations[location.index()]));
+            self.stack(&leaf_first, &mut bytes)
         };
         stacks.iter().map(intern).collect()
     }
@@ -100,41 +104,28 @@ impl Interner {
 
     /// Adds symbols; returns the location of each location.
     fn intern_symbols(&mut self, symbols: &Symbols) -> Vec<LocationId> {
-        let strings: Vec<StringId> = symbols.strings.iter().map(|text| self.string(text)).collect();
-        let functions: Vec<FunctionId> = symbols
-            .functions
-            .iter()
-            .map(|function| {
-                self.function(Function {
-                    name: strings[function.name.index()],
-                    system_name: strings[function.system_name.index()],
-                    filename: strings[function.filename.index()],
-                    start_line: function.start_line,
-                })
-            })
-            .collect();
-        let mappings: Vec<MappingId> = symbols
-            .mappings
-            .iter()
-            .map(|mapping| {
-                self.mapping(Mapping {
-                    filename: strings[mapping.filename.index()],
-                    build_id: strings[mapping.build_id.index()],
-                    ..*mapping
-                })
-            })
-            .collect();
-        let mut lines: Vec<Line> = Vec::new();
+        let hashes = SymbolHashes::new(self.seed, symbols);
         (0..symbols.locations.len())
             .map(|i| {
-                let id = LocationId::from_index(i);
-                let location = symbols.locations[i];
-                lines.clear();
-                let translate = |line: &Line| Line { function: functions[line.function.index()], line: line.line };
-                lines.extend(symbols.lines_of(id).iter().map(translate));
-                self.location(mappings[location.mapping.index()], location.address, location.is_folded, &lines)
+                let location = LocationId::from_index(i);
+                let hash = hashes.location(symbols, location);
+                match self.locations.find(hash.0, |known| known.hash == hash) {
+                    Some(known) => known.id,
+                    None => self.new_location(hash, symbols, location),
+                }
             })
             .collect()
+    }
+
+    fn new_location(&mut self, hash: Hash, symbols: &Symbols, location: LocationId) -> LocationId {
+        let lines = symbols.lines_of(location).iter();
+        let lines: Vec<Line> =
+            lines.map(|line| Line { function: self.function(symbols, line.function), line: line.line }).collect();
+        let Location { mapping, address, is_folded, .. } = symbols.locations[location.index()];
+        let mapping = self.mapping(symbols, mapping);
+        let id = Arc::make_mut(&mut self.dictionary).symbols.push_location(mapping, address, is_folded, &lines);
+        self.locations.insert_unique(hash.0, Known { hash, id }, |known| known.hash.0);
+        id
     }
 
     fn string(&mut self, text: &str) -> StringId {
@@ -149,7 +140,11 @@ impl Interner {
         id
     }
 
-    fn function(&mut self, function: Function) -> FunctionId {
+    fn function(&mut self, symbols: &Symbols, function: FunctionId) -> FunctionId {
+        let Function { name, system_name, filename, start_line } = symbols.functions[function.index()];
+        let [name, system_name, filename] =
+            [name, system_name, filename].map(|text| self.string(symbols.strings.get(text)));
+        let function = Function { name, system_name, filename, start_line };
         let hash = self.hasher.hash_one(function);
         let known = &self.dictionary.symbols.functions;
         if let Some(&id) = self.functions.find(hash, |id| known[id.index()] == function) {
@@ -161,7 +156,11 @@ impl Interner {
         id
     }
 
-    fn mapping(&mut self, mapping: Mapping) -> MappingId {
+    fn mapping(&mut self, symbols: &Symbols, mapping: MappingId) -> MappingId {
+        let mapping = symbols.mappings[mapping.index()];
+        let [filename, build_id] =
+            [mapping.filename, mapping.build_id].map(|text| self.string(symbols.strings.get(text)));
+        let mapping = Mapping { filename, build_id, ..mapping };
         let hash = self.hasher.hash_one(mapping);
         let known = &self.dictionary.symbols.mappings;
         if let Some(&id) = self.mappings.find(hash, |id| known[id.index()] == mapping) {
@@ -173,33 +172,20 @@ impl Interner {
         id
     }
 
-    fn location(&mut self, mapping: MappingId, address: u64, is_folded: bool, lines: &[Line]) -> LocationId {
-        let hash = self.hasher.hash_one((mapping, address, is_folded, lines));
-        let known = &self.dictionary.symbols;
-        let is_equal = |&id: &LocationId| {
-            let Location { mapping: m, address: a, is_folded: f, .. } = known.locations[id.index()];
-            (m, a, f) == (mapping, address, is_folded) && known.lines_of(id) == lines
-        };
-        if let Some(&id) = self.locations.find(hash, is_equal) {
-            return id;
+    /// `bytes` is a buffer.
+    fn stack(&mut self, leaf_first: &[LocationId], bytes: &mut Vec<u8>) -> StackId {
+        bytes.clear();
+        bytes.resize(leaf_first.len() * 4, 0);
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        words.iter_mut().zip(leaf_first).for_each(|(word, location)| *word = location.0.to_le_bytes());
+        let hash = hash_bytes(self.seed, bytes);
+        if let Some(known) = self.stacks.find(hash.0, |known| known.hash == hash) {
+            return known.id;
         }
-        let symbols = &mut Arc::make_mut(&mut self.dictionary).symbols;
-        let id = symbols.push_location(mapping, address, is_folded, lines);
-        self.locations.insert_unique(hash, id, |&id| {
-            let Location { mapping, address, is_folded, .. } = symbols.locations[id.index()];
-            self.hasher.hash_one((mapping, address, is_folded, symbols.lines_of(id)))
-        });
+        let root_first = leaf_first.iter().rev();
+        let id = root_first.fold(StackId(0), |parent, &location| self.node(parent, location));
+        self.stacks.insert_unique(hash.0, Known { hash, id }, |known| known.hash.0);
         id
-    }
-
-    fn stack(&mut self, root_first: &[LocationId]) -> StackId {
-        let (hash, check) = stack_hash(self.seed, root_first);
-        if let Some(known) = self.stacks.find(hash, |known| (known.hash, known.check) == (hash, check)) {
-            return known.node;
-        }
-        let node = root_first.iter().fold(StackId(0), |parent, &location| self.node(parent, location));
-        self.stacks.insert_unique(hash, KnownStack { hash, check, node }, |known| known.hash);
-        node
     }
 
     fn node(&mut self, parent: StackId, location: LocationId) -> StackId {
@@ -218,21 +204,64 @@ impl Interner {
     }
 }
 
-/// Two independent 64-bit hashes of a stack by folded multiplication.
-fn stack_hash(seed: [u64; 2], locations: &[LocationId]) -> (u64, u64) {
-    // Digits of pi: odd, without pattern.
-    const FACTORS: [u64; 2] = [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7345];
+/// 128 bits.
+type Hash = (u64, u64);
+
+fn hash_bytes(seed: [u64; 2], bytes: &[u8]) -> Hash {
+    let hash = XxHash3_128::oneshot_with_seed(seed[0], bytes);
+    (hash as u64, (hash >> 64) as u64 ^ seed[1])
+}
+
+/// Two independent 64-bit hashes of pairs of words by folded multiplication.
+fn mix(seed: [u64; 2], pairs: impl Iterator<Item = Hash>) -> Hash {
     let fold = |a: u64, b: u64| {
         let product = u128::from(a) * u128::from(b);
         product as u64 ^ (product >> 64) as u64
     };
-    let len = locations.len() as u64;
-    let mut state = [seed[0] ^ len, seed[1] ^ len];
-    for location in locations {
-        let word = u64::from(location.0) << 17 | 1;
-        state = [fold(state[0] ^ word, FACTORS[0]), fold(state[1].rotate_left(29) ^ word, FACTORS[1])];
+    let mut state = (seed[0], seed[1]);
+    for (a, b) in pairs {
+        state = (fold(a ^ state.0, b ^ seed[1]), fold(a ^ seed[0], b.rotate_left(29) ^ state.1));
     }
-    (state[0], state[1])
+    state
+}
+
+/// Hashes of the entries of symbol tables by their content: independent of ids.
+struct SymbolHashes {
+    seed: [u64; 2],
+    functions: Vec<Hash>,
+    mappings: Vec<Hash>,
+}
+
+impl SymbolHashes {
+    fn new(seed: [u64; 2], symbols: &Symbols) -> Self {
+        let strings: Vec<Hash> = symbols.strings.iter().map(|text| hash_bytes(seed, text.as_bytes())).collect();
+        let function = |function: &Function| {
+            let Function { name, system_name, filename, start_line } = function;
+            let texts = [name, system_name, filename].map(|text| strings[text.index()]);
+            mix(seed, texts.into_iter().chain([(u64::from(*start_line), 0)]))
+        };
+        let mapping = |mapping: &Mapping| {
+            let Mapping { memory_start, memory_limit, file_offset, filename, build_id, .. } = *mapping;
+            let Mapping { has_functions, has_filenames, has_line_numbers, has_inline_frames, .. } = *mapping;
+            let texts = [filename, build_id].map(|text| strings[text.index()]);
+            let flags = [has_functions, has_filenames, has_line_numbers, has_inline_frames];
+            let flags = flags.iter().fold(0, |bits, &flag| bits << 1 | u64::from(flag));
+            mix(seed, texts.into_iter().chain([(memory_start, memory_limit), (file_offset, flags)]))
+        };
+        Self {
+            seed,
+            functions: symbols.functions.iter().map(function).collect(),
+            mappings: symbols.mappings.iter().map(mapping).collect(),
+        }
+    }
+
+    fn location(&self, symbols: &Symbols, location: LocationId) -> Hash {
+        let Location { mapping, address, is_folded, .. } = symbols.locations[location.index()];
+        let head = [self.mappings[mapping.index()], (address, u64::from(is_folded))];
+        let lines = symbols.lines_of(location).iter();
+        let lines = lines.flat_map(|line| [self.functions[line.function.index()], (u64::from(line.line), 1)]);
+        mix(self.seed, head.into_iter().chain(lines))
+    }
 }
 
 #[cfg(test)]
