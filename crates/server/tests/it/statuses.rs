@@ -80,7 +80,8 @@ async fn transport() {
 
 #[tokio::test]
 async fn time_ranges() {
-    let server = start().await;
+    let day = |config: &mut argand_server::ServerConfig| config.query.max_length_ms = 24 * 3_600_000;
+    let server = start_with(day).await;
     for method in [
         "LabelNames",
         "LabelValues",
