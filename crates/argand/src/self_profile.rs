@@ -6,8 +6,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argand_ingest::{Context, IngestLimits};
-use argand_model::{Function, Line, MappingId, Profile, TenantId, Upload, ValueType, name};
-use argand_wire::pprof as pprof_wire;
+use argand_model::{Function, Line, LocationId, MappingId, Profile, Stacks, TenantId, Upload, ValueType, name};
+use argand_wire::DecodeLimits;
+use argand_wire::inflate::{self, InflateLimits};
+use argand_wire::pprof::{self as pprof_wire, PprofOptions};
 
 /// Service that the profiles appear as.
 const SERVICE: &str = "argand";
@@ -49,9 +51,39 @@ impl argand_server::SelfProfile for SelfProfiler {
 
     fn heap(&self) -> Result<Vec<u8>, String> {
         let control = jemalloc_pprof::PROF_CTL.as_ref().ok_or("the allocator does not sample the heap")?;
-        control.blocking_lock().dump_pprof().map_err(|error| format!("the heap cannot be read: {error}"))
+        let raw = control.blocking_lock().dump_pprof().map_err(|error| format!("the heap cannot be read: {error}"))?;
+        without_allocator(&raw).map(|profile| pprof_wire::encode_gzip(&profile))
     }
 }
+
+/// How the functions of the allocator itself begin, which stand at the leaf of every stack.
+const ALLOCATOR: [&str; 8] =
+    ["prof_", "_rjem_", "rjem_", "je_", "tikv_jemallocator::", "<tikv_jemallocator::", "__rustc::__r", "__rust_"];
+
+/// A heap profile whose stacks end at whoever asked for memory.
+fn without_allocator(raw: &[u8]) -> Result<Profile, String> {
+    let plain =
+        inflate::gunzip_if_needed(raw, InflateLimits::new(HEAP_LIMIT_BYTES)).map_err(|error| error.to_string())?;
+    let limits = DecodeLimits { samples: 1 << 20, memory_bytes: HEAP_LIMIT_BYTES, ..DecodeLimits::default() };
+    let options = PprofOptions { limits, ..PprofOptions::default() };
+    let mut profile = pprof_wire::decode(&plain, &options).map_err(|error| error.to_string())?;
+    let symbols = &profile.symbols;
+    let is_allocator = |location: LocationId| {
+        let lines = symbols.lines_of(location);
+        let mut names = lines.iter().map(|line| symbols.function_name(line.function));
+        !lines.is_empty() && names.all(|name| ALLOCATOR.iter().any(|start| name.starts_with(start)))
+    };
+    let mut stacks = Stacks::default();
+    for stack in profile.samples.stacks.iter() {
+        let own = stack.iter().take_while(|&&location| is_allocator(location)).count();
+        stacks.push(stack[own..].iter().copied());
+    }
+    profile.samples.stacks = stacks;
+    Ok(profile)
+}
+
+/// Largest heap profile of ourselves, decoded.
+const HEAP_LIMIT_BYTES: usize = 64 << 20;
 
 /// Samples of the profiler as a profile in ns of CPU time.
 fn to_profile(report: &pprof::Report, rate_hz: u32, start: SystemTime) -> Profile {
@@ -214,5 +246,8 @@ mod tests {
         let upload = to_upload("memory", &raw, &|| 1).unwrap().unwrap();
         assert_eq!(upload.series[0].labels.get("__profile_type__"), Some("memory:inuse_space:bytes:space:bytes"));
         assert!(upload.series[0].total() > (kept.len() as i64) << 19, "{} bytes", upload.series[0].total());
+        let names: Vec<&str> = upload.symbols.strings.iter().collect();
+        assert!(names.iter().any(|name| name.contains("the_heap_is_a_profile")), "{names:?}");
+        assert!(!names.iter().any(|name| name.starts_with("prof_backtrace")), "{names:?}");
     }
 }
