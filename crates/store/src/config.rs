@@ -5,11 +5,12 @@ use std::time::Duration;
 /// Bounds of the store. The defaults fit one server with 512 MiB of memory.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// Memory of the head at which it is sealed and flushed. Default 64 MiB: with two heads that wait for their
-    /// flush that is 192 MiB at most, and a log replays in seconds.
+    /// Memory of the head at which it is sealed and flushed. Default 128 MiB: with 20 services of 20,000 distinct
+    /// stacks each, the dictionary and its tables take 60 MiB, and every head starts with them; half of the default
+    /// made eleven heads out of what fits into one. A sealed head drops its tables, about half of it.
     pub head_bytes: usize,
-    /// Rows of one service at which the head is sealed. Default 6 million: a flush or compaction holds the rows of
-    /// one service as columns, 12 bytes each, and sorts them.
+    /// Rows of one service at which the head is sealed. Default 4 million: a flush or compaction holds the rows of
+    /// one service as columns, 12 bytes each, and sorts them into others.
     pub head_dataset_rows: usize,
     /// Age of its oldest profile at which the head is sealed. Default 2 minutes: with 30 flushes an hour the
     /// dictionary, which every level-0 block repeats, stays cheap, and a restart replays little.
@@ -44,7 +45,7 @@ pub struct StoreConfig {
     pub max_open_blocks: usize,
     /// Blocks of one window that are compacted as soon as there are so many. Default 8.
     pub compaction_fan_in: usize,
-    /// Rows of one service in a compacted block. Default 6 million, see [`Self::head_dataset_rows`].
+    /// Rows of one service in a compacted block. Default 4 million, see [`Self::head_dataset_rows`].
     pub compaction_dataset_rows: u32,
     /// Size of a compacted block, estimated by its inputs. Default 1 GiB.
     pub compaction_block_bytes: u64,
@@ -55,8 +56,8 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
-            head_bytes: 64 << 20,
-            head_dataset_rows: 6_000_000,
+            head_bytes: 128 << 20,
+            head_dataset_rows: 4_000_000,
             flush_interval: Duration::from_mins(2),
             max_sealed_heads: 2,
             max_queue_bytes: 32 << 20,
@@ -72,7 +73,7 @@ impl Default for StoreConfig {
             cache_bytes: 128 << 20,
             max_open_blocks: 512,
             compaction_fan_in: 8,
-            compaction_dataset_rows: 6_000_000,
+            compaction_dataset_rows: 4_000_000,
             compaction_block_bytes: 1 << 30,
             scrub_interval: Duration::from_mins(1),
         }

@@ -75,15 +75,15 @@ impl Dedupe {
         self.waiting.remove(&entry).unwrap_or_default()
     }
 
-    /// Adds a key of a log that is replayed; whether it is new.
-    pub(crate) fn restore(&mut self, tenant: &TenantId, key: u128) -> bool {
+    /// Adds a key of a log that is replayed.
+    pub(crate) fn restore(&mut self, tenant: &TenantId, key: u128) {
         let entry = (self.tenant_id(tenant), key);
-        self.remember(entry)
+        self.remember(entry);
     }
 
-    fn remember(&mut self, entry: (u32, u128)) -> bool {
+    fn remember(&mut self, entry: (u32, u128)) {
         if !self.stored.insert(entry) {
-            return false;
+            return;
         }
         self.order.push_back(entry);
         if self.order.len() > self.limit
@@ -91,7 +91,6 @@ impl Dedupe {
         {
             self.stored.remove(&oldest);
         }
-        true
     }
 
     /// Stored keys, oldest first.

@@ -1,10 +1,11 @@
 //! Opening a data directory: what a crash left, put in order.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use argand_block::ReadAt;
+use argand_model::TenantId;
 
 use super::{Engine, Environment, LogState, ManifestState, View};
 use crate::blocks::Blocks;
@@ -131,25 +132,31 @@ impl Engine {
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| log::generation_of(name)).collect();
         numbers.sort_unstable();
         lock::mutex(&self.log).next_generation = numbers.last().copied().unwrap_or(0).max(flushed_through) + 1;
-        for number in numbers {
-            if number <= flushed_through {
-                remove(disk, &log::path(number))?;
-            } else {
-                self.replay_log(number)?;
-            }
+        let (flushed, live): (Vec<u64>, Vec<u64>) = numbers.into_iter().partition(|&number| number <= flushed_through);
+        for number in flushed {
+            remove(disk, &log::path(number))?;
+        }
+        let mut replay = Replay::default();
+        for &number in live.iter().rev() {
+            self.replay_log(number, &mut replay)?;
+        }
+        let mut dedupe = lock::mutex(&self.dedupe);
+        for (tenant, key) in replay.keys.iter().rev().flatten() {
+            dedupe.restore(tenant, *key);
         }
         self.metrics.replay_ms.set((self.env.clock.monotonic_ns() - started) / 1_000_000);
         Ok(())
     }
 
-    fn replay_log(&self, number: u64) -> Result<(), StoreError> {
+    fn replay_log(&self, number: u64, replay: &mut Replay) -> Result<(), StoreError> {
         let disk = self.env.disk.as_ref();
         let path = log::path(number);
         let file: Arc<dyn ReadAt> = disk.open(&path).map_err(io_error("open", &path))?;
         let rng = &self.env.rng;
         let seed = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
         let generation = Arc::new(Generation::new(number, seed));
-        let report = log::replay(file, number, |payload| self.replay_record(&generation, payload));
+        replay.keys.push(Vec::new());
+        let report = log::replay(file, number, |payload| self.replay_record(&generation, payload, replay));
         let report = report.map_err(io_error("read", &path))?;
         // Senders that repeat these uploads are about to be told that they are durable.
         disk.overwrite(&path, report.last_batch_start, &report.last_batch).map_err(io_error("sync", &path))?;
@@ -165,33 +172,30 @@ impl Engine {
             self.report(format!("{path} (copied to {copy}): {}", report.damage.join("; ")));
         }
         generation.seal(self.env.clock.wall_ns());
-        lock::write(&self.view).sealed.push_back(generation);
+        lock::write(&self.view).sealed.push_front(generation);
         Ok(())
     }
 
-    fn replay_record(&self, generation: &Generation, payload: &[u8]) -> Result<(), String> {
+    fn replay_record(&self, generation: &Generation, payload: &[u8], replay: &mut Replay) -> Result<(), String> {
         let record = Record::decode(payload).map_err(|error| chain(&error))?;
         match record {
             Record::Probe => Ok(()),
             Record::Keys(keys) => {
-                let mut dedupe = lock::mutex(&self.dedupe);
-                for (tenant, key) in keys {
-                    dedupe.restore(&tenant, key);
-                }
+                replay.found(keys);
                 Ok(())
             }
             Record::Upload(mut record) => {
-                if let (Some(tenant), Some(key)) = (&record.tenant, record.key)
-                    && !lock::mutex(&self.dedupe).restore(tenant, key)
-                {
-                    // A write that failed and was repeated by its sender: later records need its tables only.
+                let tenant = record.tenant.clone().ok_or("record without a tenant")?;
+                let entry = record.key.map(|key| (tenant.clone(), key));
+                if entry.as_ref().is_some_and(|entry| replay.uploads.contains(entry)) {
+                    // Later records need its tables all the same.
                     record.profiles.clear();
                     record.rows = &[];
                 }
                 generation.replay(&record, self.env.clock.monotonic_ns())?;
-                if let Some(tenant) = &record.tenant {
-                    self.restore_series(tenant, &record.series);
-                }
+                replay.uploads.extend(entry.clone());
+                replay.found(entry.into_iter().collect());
+                self.restore_series(&tenant, &record.series);
                 Ok(())
             }
         }
@@ -200,6 +204,24 @@ impl Engine {
     /// Space of the disk right now.
     pub(super) fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// What logs say that concerns other logs; the newest is read first.
+///
+/// An upload may be in two logs: its first write failed, left it in the file all the same, and its sender repeated
+/// it. The newer one counts, because the older log goes first.
+#[derive(Default)]
+struct Replay {
+    /// Keyed uploads so far.
+    uploads: HashSet<(TenantId, u128)>,
+    /// Keys per log, in its order.
+    keys: Vec<Vec<(TenantId, u128)>>,
+}
+
+impl Replay {
+    fn found(&mut self, keys: Vec<(TenantId, u128)>) {
+        self.keys.last_mut().expect("a log is being read").extend(keys);
     }
 }
 

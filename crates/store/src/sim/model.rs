@@ -94,9 +94,12 @@ impl Model {
         fate
     }
 
-    /// An upload with a key, to send it again.
+    /// An upload with a key, to send it again; rather one whose sender does not know how it went.
     pub(crate) fn any_keyed(&self, rng: &mut TestRng) -> Option<(TenantId, Upload)> {
-        let keyed: Vec<&Sent> = self.sent.iter().filter(|s| s.upload.idempotency_key.is_some()).collect();
+        let is_unknown = |sent: &Sent| sent.fates.iter().all(|fate| *lock::mutex(fate) == Fate::Unknown);
+        let only_unknown = rng.chance(70);
+        let wanted = |s: &&Sent| s.upload.idempotency_key.is_some() && (!only_unknown || is_unknown(s));
+        let keyed: Vec<&Sent> = self.sent.iter().filter(wanted).collect();
         let sent = keyed.get(rng.below(keyed.len() as u64) as usize)?;
         Some((sent.tenant.clone(), sent.upload.clone()))
     }

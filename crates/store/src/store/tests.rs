@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -114,8 +115,64 @@ fn shutdown_refuses_uploads_and_answers_those_that_wait() {
     assert!(matches!(refused, Err(StoreError::ShuttingDown)), "{refused:?}");
 }
 
-/// Directory that the child process of the next test tries to open.
+/// Directory that the child process of the next two tests opens.
 const CHILD_DIRECTORY: &str = "ARGAND_TEST_CHILD_DIRECTORY";
+
+/// The calling test again in a process of its own, which finds `directory` in its environment.
+fn child(test: &str, directory: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &format!("store::tests::{test}"), "--nocapture"]).env(CHILD_DIRECTORY, directory);
+    command
+}
+
+/// Writes without end; says the number of every upload that was acknowledged.
+fn write_until_killed(directory: &Path, first: u64) {
+    let store = Store::open(directory, config()).unwrap();
+    let tenant = store.tenant(&TenantId::anonymous());
+    for number in first.. {
+        let upload = Upload { idempotency_key: Some(number.into()), ..random_upload(number, "shop", 2) };
+        tenant.append(&upload, move |outcome| {
+            if outcome.is_ok() {
+                println!("stored {number}");
+            }
+        });
+        if number % 8 == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_acknowledged() {
+    if let Some(directory) = std::env::var_os(CHILD_DIRECTORY) {
+        let first = std::env::var("ARGAND_TEST_CHILD_FIRST").unwrap().parse().unwrap();
+        return write_until_killed(Path::new(&directory), first);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut acknowledged = BTreeSet::<u64>::new();
+    for round in 0..6u64 {
+        let mut command = child("a_killed_process_loses_nothing_acknowledged", directory.path());
+        command.env("ARGAND_TEST_CHILD_FIRST", (round * 1_000_000).to_string()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let number = |line: String| line.strip_prefix("stored ")?.parse::<u64>().ok();
+        let numbers = lines.by_ref().map_while(Result::ok).filter_map(number);
+        acknowledged.extend(numbers.take(200 * (round as usize + 1)));
+        process.kill().unwrap();
+        // What it had said before it was killed.
+        acknowledged.extend(lines.map_while(Result::ok).filter_map(number));
+        process.wait().unwrap();
+    }
+    let store = Store::open(directory.path(), config()).unwrap();
+    let stored = profile_ids(&store);
+    for number in acknowledged {
+        for series in random_upload(number, "shop", 2).series {
+            assert!(stored.contains(&series.id), "upload {number} is lost");
+        }
+    }
+    assert_eq!(store.status().damage, Vec::<String>::new());
+    store.shutdown();
+}
 
 #[test]
 fn a_second_process_is_refused_by_name_of_the_first() {
@@ -128,9 +185,7 @@ fn a_second_process_is_refused_by_name_of_the_first() {
     }
     let directory = tempfile::tempdir().unwrap();
     let child = || {
-        let test = "store::tests::a_second_process_is_refused_by_name_of_the_first";
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let output = command.args(["--exact", test, "--nocapture"]).env(CHILD_DIRECTORY, directory.path()).output();
+        let output = child("a_second_process_is_refused_by_name_of_the_first", directory.path()).output();
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
     let store = Store::open(directory.path(), config()).unwrap();
