@@ -141,7 +141,10 @@ impl Engine {
 
     /// No more uploads from here on; long tasks give up.
     pub(crate) fn close(&self) {
+        // Uploads hold this lock from their check of the flag until they are queued: none comes after this.
+        let view = lock::write(&self.view);
         self.closing.store(true, Ordering::Release);
+        drop(view);
         self.work.notify_all();
     }
 

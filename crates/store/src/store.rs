@@ -125,6 +125,10 @@ impl Store {
         while engine.flush_one()? {}
         engine.request_roll();
         engine.commit();
+        if engine.is_roll_requested() {
+            let reason = engine.status().ready.err().unwrap_or_else(|| "head cannot be sealed now".to_owned());
+            return Err(StoreError::Unavailable { reason });
+        }
         while engine.flush_one()? {}
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::{Engine, View};
 use crate::dedupe::Seen;
 use crate::head::{CommittedUpload, Generation, Writing};
 use crate::lock;
-use crate::log::Payload;
+use crate::log::{MAX_PAYLOAD_BYTES, Payload};
 use crate::record::{self, ProfileHeader, TableLengths, UploadParts};
 use crate::{Ack, Done, StoreError, rows};
 
@@ -75,10 +75,14 @@ impl Engine {
     /// Queues an empty record.
     pub(crate) fn probe(&self, done: Done) {
         let view = lock::read(&self.view);
-        if let Err(reason) = &view.current {
-            let reason = reason.clone();
+        let refusal = match &view.current {
+            _ if self.is_closing() => Some(StoreError::ShuttingDown),
+            Err(reason) => Some(StoreError::Unavailable { reason: reason.clone() }),
+            Ok(_) => None,
+        };
+        if let Some(refusal) = refusal {
             drop(view);
-            return done(Err(StoreError::Unavailable { reason }));
+            return done(Err(refusal));
         }
         self.enqueue(Entry { payload: Payload::new(record::encode_probe()), done, upload: None });
     }
@@ -97,8 +101,9 @@ impl Engine {
     fn accept(&self, tenant: &TenantId, upload: &Upload, done: &mut Option<Done>) -> Result<Option<Ack>, StoreError> {
         check_shape(upload).map_err(StoreError::Malformed)?;
         let bytes = record_bound(upload);
-        if bytes > self.config.max_record_bytes {
-            return Err(StoreError::TooLarge { bytes, limit: self.config.max_record_bytes });
+        let limit = self.config.max_record_bytes.min(MAX_PAYLOAD_BYTES);
+        if bytes > limit {
+            return Err(StoreError::TooLarge { bytes, limit });
         }
         // Held until the record is in the queue: a generation is sealed with all its records queued.
         let view = lock::read(&self.view);

@@ -13,21 +13,25 @@ use crate::{Ack, StoreError, lock, record};
 
 /// Time between attempts to seal a head after one failed.
 const ROLL_RETRY_NS: u64 = 1_000_000_000;
+/// Heads of failed logs that may wait for their flush, beyond those that wait in any case.
+const MAX_ABANDONED_HEADS: usize = 4;
 
 impl Engine {
     /// Waits until an upload is queued, the store closes, or `timeout` passes.
     pub(crate) fn wait_for_work(&self, timeout: Duration) {
         let queue = lock::mutex(&self.queue);
-        let is_idle = |queue: &mut Queue| {
-            queue.entries.is_empty() && !self.is_closing() && !self.roll_requested.load(Ordering::Acquire)
-        };
+        let is_idle = |queue: &mut Queue| queue.entries.is_empty() && !self.is_closing();
         drop(self.work.wait_timeout_while(queue, timeout, is_idle));
     }
 
     /// Asks for the head to be sealed by the next commit.
     pub(crate) fn request_roll(&self) {
         self.roll_requested.store(true, Ordering::Release);
-        self.work.notify_all();
+    }
+
+    /// Whether that is still to be done.
+    pub(crate) fn is_roll_requested(&self) -> bool {
+        self.roll_requested.load(Ordering::Acquire)
     }
 
     /// Whether nothing waits for the log.
@@ -152,8 +156,11 @@ impl Engine {
     /// Starts a new log after the last one was given up, or at the start. Stays without one where that fails.
     pub(super) fn resume(&self, log: &mut LogState) {
         let free_bytes = self.free_bytes.load(Ordering::Relaxed);
+        let waiting = lock::read(&self.view).sealed.iter().filter(|generation| generation.is_closed()).count();
         let attempt = if free_bytes < self.config.reserve_bytes {
             Err(StoreError::DiskFull { free_bytes, reserve_bytes: self.config.reserve_bytes })
+        } else if waiting >= self.config.max_sealed_heads + MAX_ABANDONED_HEADS {
+            Err(StoreError::Overloaded { what: "heads of failed logs that wait for their flush" })
         } else {
             self.create_log(log).and_then(|(mut file, generation)| {
                 self.write_keys(&mut file, generation.number)?;
