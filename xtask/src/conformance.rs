@@ -9,17 +9,27 @@ use std::path::Path;
 
 use anyhow::bail;
 
-/// How one case came out.
+/// One comparison.
 pub(crate) struct Outcome {
-    /// What was compared.
-    pub(crate) case: String,
-    /// What differs, if anything.
-    pub(crate) result: Result<(), String>,
+    /// What was compared with what.
+    pub(crate) name: String,
+    /// How it ended.
+    pub(crate) verdict: Verdict,
+}
+
+/// How a comparison ended.
+pub(crate) enum Verdict {
+    /// As expected.
+    Same,
+    /// Different as intended; the text says how.
+    Better(String),
+    /// Different; the text shows the first differences.
+    Wrong(String),
 }
 
 impl Outcome {
-    pub(crate) fn new(case: impl Into<String>, result: Result<(), String>) -> Self {
-        Self { case: case.into(), result }
+    pub(crate) fn new(name: impl Into<String>, result: Result<(), String>) -> Self {
+        Self { name: name.into(), verdict: result.map_or_else(Verdict::Wrong, |()| Verdict::Same) }
     }
 }
 
@@ -30,13 +40,14 @@ pub(crate) fn run(program: &Path, data: &Path) -> anyhow::Result<()> {
     outcomes.extend(captures::check(&server, &data.join("captures"))?);
     outcomes.extend(files::check(&server, &data.join("pyroscope"))?);
     outcomes.extend(jfr::check(data));
-    for Outcome { case, result } in &outcomes {
-        match result {
-            Ok(()) => println!("ok      {case}"),
-            Err(difference) => println!("FAILED  {case}: {difference}"),
+    for Outcome { name, verdict } in &outcomes {
+        match verdict {
+            Verdict::Same => println!("ok      {name}"),
+            Verdict::Better(difference) => println!("better  {name}: {difference}"),
+            Verdict::Wrong(difference) => println!("FAILED  {name}: {difference}"),
         }
     }
-    let failed = outcomes.iter().filter(|o| o.result.is_err()).count();
+    let failed = outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Wrong(_))).count();
     println!("{} cases, {failed} failed", outcomes.len());
     if failed > 0 || outcomes.is_empty() {
         bail!("the server does not conform to {}", data.display());

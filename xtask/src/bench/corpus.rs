@@ -26,6 +26,14 @@ pub(crate) struct Corpus {
     pub(crate) rows: u64,
 }
 
+/// One profile as the corpus keeps it.
+struct Encoded {
+    index: usize,
+    plain_bytes: u64,
+    gzip_bytes: u64,
+    request: Vec<u8>,
+}
+
 /// A small generator of its own, so that the corpus is the same everywhere. Source: SplitMix64.
 struct Random(u64);
 
@@ -130,24 +138,22 @@ impl Corpus {
             // Every service sends one profile per 10 s, the last one now.
             let age = (count - 1 - index) / SERVICES;
             let plain = pprof::encode(&service.profile(&mut random, samples, now_ns - age as i64 * 10_000_000_000));
-            let gzip = gzip(&plain);
             let request = gzip(&push_request(&service.name, &plain));
-            (plain.len() as u64, gzip.len() as u64, request)
+            Encoded { index, plain_bytes: plain.len() as u64, gzip_bytes: gzip(&plain).len() as u64, request }
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut parts: Vec<Vec<(usize, _)>> = std::thread::scope(|scope| {
+        let mut all: Vec<Encoded> = std::thread::scope(|scope| {
             let encode = &encode;
-            let part = |core| move || (core..count).step_by(cores).map(|index| (index, encode(index))).collect();
+            let part = |core| move || (core..count).step_by(cores).map(encode).collect::<Vec<_>>();
             let threads: Vec<_> = (0..cores).map(|core| scope.spawn(part(core))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("generating does not panic")).collect()
+            threads.into_iter().flat_map(|thread| thread.join().expect("generating does not panic")).collect()
         });
-        let mut all: Vec<(usize, (u64, u64, Vec<u8>))> = parts.drain(..).flatten().collect();
-        all.sort_unstable_by_key(|(index, _)| *index);
+        all.sort_unstable_by_key(|encoded| encoded.index);
         Self {
-            plain_bytes: all.iter().map(|(_, (plain, _, _))| plain).sum(),
-            gzip_bytes: all.iter().map(|(_, (_, gzip, _))| gzip).sum(),
+            plain_bytes: all.iter().map(|encoded| encoded.plain_bytes).sum(),
+            gzip_bytes: all.iter().map(|encoded| encoded.gzip_bytes).sum(),
             rows: (count * samples) as u64,
-            requests: all.into_iter().map(|(_, (_, _, request))| request).collect(),
+            requests: all.into_iter().map(|encoded| encoded.request).collect(),
         }
     }
 

@@ -15,26 +15,10 @@ use argand_wire::inflate::{InflateLimits, gunzip_if_needed};
 use argand_wire::pprof::{self, PprofOptions};
 use serde_json::Value;
 
-/// One comparison.
-pub struct Outcome {
-    /// What was compared with what.
-    pub name: String,
-    /// How it ended.
-    pub verdict: Verdict,
-}
-
-/// How a comparison ended.
-pub enum Verdict {
-    /// Stacks and values are the same.
-    Same,
-    /// They differ as intended; the text says how.
-    Better(String),
-    /// They differ; the text shows the first differences.
-    Wrong(String),
-}
+use super::{Outcome, Verdict};
 
 /// Compares everything below `dir` that is there.
-pub fn check(dir: &Path) -> Vec<Outcome> {
+pub(crate) fn check(dir: &Path) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     outcomes.extend(attempt("jfr/expected.json", || jdk_recordings(&dir.join("jfr"))));
     let pyroscope = dir.join("pyroscope");
