@@ -18,6 +18,18 @@ proptest! {
     }
 
     #[test]
+    fn planes_round_trip(values: Vec<u64>, bits in 0u32..64) {
+        let values: Vec<u64> = values.into_iter().map(|value| value >> bits).collect();
+        let mut bytes = Vec::new();
+        Encoder::new(3).planes(&mut bytes, &values);
+        let mut decoder = Decoder::new(&bytes);
+        let mut decoded = vec![1];
+        prop_assert_eq!(decoder.planes_into(&mut Scratch::new(), values.len(), &mut decoded), Ok(()));
+        prop_assert_eq!(decoded, values);
+        prop_assert_eq!(decoder.end(), Ok(()));
+    }
+
+    #[test]
     fn zigzag_round_trips(value: i64) {
         prop_assert_eq!(unzigzag(zigzag(value)), value);
     }
@@ -33,6 +45,7 @@ proptest! {
     #[test]
     fn any_bytes_are_safe_to_decode(bytes: Vec<u8>, count in 0usize..300) {
         let _ = Decoder::new(&bytes).integers(&mut Scratch::new(), count, Ok);
+        let _ = Decoder::new(&bytes).planes_into(&mut Scratch::new(), count, &mut Vec::new());
         let _ = Decoder::new(&bytes).text();
     }
 }

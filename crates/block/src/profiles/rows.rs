@@ -180,15 +180,17 @@ pub(crate) fn encode_rows(
         }
     }
     let mut before = 0;
-    let steps = stack.map(|leaf| {
-        let back = std::mem::replace(&mut before, leaf);
-        u64::from(if leaf >= back { leaf - back } else { leaf + (leaf_count - back) })
-    });
+    let steps: Vec<u64> = stack
+        .map(|leaf| {
+            let back = std::mem::replace(&mut before, leaf);
+            u64::from(if leaf >= back { leaf - back } else { leaf + (leaf_count - back) })
+        })
+        .collect();
     let mut out = Vec::new();
     put_varint(&mut out, runs.len() as u64);
     encoder.integers(&mut out, runs.iter().flat_map(|run| [run.rows, run.base as u64, run.scale]));
-    encoder.integers(&mut out, steps);
-    encoder.integers(&mut out, codes);
+    encoder.planes(&mut out, &steps);
+    encoder.planes(&mut out, &codes);
     out
 }
 
@@ -199,6 +201,8 @@ pub(crate) struct Columns {
     pub(crate) value: Vec<i64>,
     pub(crate) span_id: Vec<u64>,
     pub(crate) trace_id: Vec<u128>,
+    /// Integers on the way to one of the others.
+    codes: Vec<u64>,
 }
 
 impl Columns {
@@ -226,10 +230,12 @@ pub(crate) fn decode_rows(
     let mut page = Decoder::new(bytes);
     let run_count = page.count(row_count as u64)?;
     let runs = page.integers(scratch, run_count * 3, Ok)?;
+    page.planes_into(scratch, row_count, &mut columns.codes)?;
     let leaf_count = leaves.len() as u64;
     let mut at = 0u64;
     columns.stack.clear();
-    page.integers_into(scratch, row_count, &mut columns.stack, |step| {
+    columns.stack.reserve(row_count);
+    for &step in &columns.codes {
         if step >= leaf_count {
             return Err("stack out of range");
         }
@@ -237,16 +243,17 @@ pub(crate) fn decode_rows(
         if at >= leaf_count {
             at -= leaf_count;
         }
-        Ok(leaves[at as usize])
-    })?;
-    columns.value.clear();
-    page.integers_into(scratch, row_count, &mut columns.value, |code| Ok(code as i64))?;
+        columns.stack.push(leaves[at as usize]);
+    }
+    page.planes_into(scratch, row_count, &mut columns.codes)?;
     page.end()?;
-    let mut rest = columns.value.as_mut_slice();
+    columns.value.clear();
+    columns.value.reserve(row_count);
+    let mut rest = columns.codes.as_slice();
     for run in runs.chunks_exact(3) {
         let len = usize::try_from(run[0]).map_err(|_| "run exceeds the page")?;
-        let (values, left) = rest.split_at_mut_checked(len).ok_or("run exceeds the page")?;
-        values.iter_mut().for_each(|value| *value = run[1].wrapping_add(run[2].wrapping_mul(*value as u64)) as i64);
+        let (codes, left) = rest.split_at_checked(len).ok_or("run exceeds the page")?;
+        columns.value.extend(codes.iter().map(|&code| run[1].wrapping_add(run[2].wrapping_mul(code)) as i64));
         rest = left;
     }
     if rest.is_empty() { Ok(()) } else { Err("runs do not fill the page") }
