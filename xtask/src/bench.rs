@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use corpus::Corpus;
@@ -122,9 +122,7 @@ fn send_all(
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             // A late start counts: in a paced run the clock runs from when the request was due.
             let from = if rate.is_some() { due } else { Instant::now() };
-            let answer =
-                connection.post("/push.v1.PusherService/Push", &corpus.requests[index % corpus.requests.len()])?;
-            ensure!(answer.status == 200, "push answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+            push(&mut connection, &corpus.requests[index % corpus.requests.len()])?;
             latencies.push(from.elapsed());
         }
     };
@@ -136,6 +134,18 @@ fn send_all(
         }
         Ok(all)
     })
+}
+
+/// Sends a request until it is taken: 429 asks to wait, which counts as latency.
+fn push(connection: &mut Connection, request: &[u8]) -> anyhow::Result<()> {
+    loop {
+        let answer = connection.post("/push.v1.PusherService/Push", request)?;
+        match answer.status {
+            200 => return Ok(()),
+            429 => std::thread::sleep(Duration::from_millis(10)),
+            status => bail!("push answered {status}: {}", String::from_utf8_lossy(&answer.body)),
+        }
+    }
 }
 
 fn ingest_and_query(options: &Options, corpus: &Corpus, sync: Duration) -> anyhow::Result<()> {

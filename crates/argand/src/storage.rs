@@ -3,10 +3,16 @@
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use argand_model::{Dataset, TenantId, TimeRange, Upload};
 use argand_server::{Reading, ReadingValue, SettingsFile, Storage, StorageError, StorageStatus};
 use argand_store::{DurationHistogram, Number, Store, StoreError};
+
+/// How long an upload waits for room.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two looks for room.
+const ROOM_PAUSE: Duration = Duration::from_millis(10);
 
 /// A [`Store`] behind the server's trait.
 pub(crate) struct StoreStorage(pub(crate) Store);
@@ -14,18 +20,44 @@ pub(crate) struct StoreStorage(pub(crate) Store);
 impl Storage for StoreStorage {
     fn append(&self, tenant: &TenantId, uploads: Vec<Upload>) -> Result<(), StorageError> {
         let tenant = self.0.tenant(tenant);
-        let (sender, receiver) = mpsc::channel();
-        let count = uploads.len();
-        for upload in &uploads {
-            let sender = sender.clone();
-            tenant.append(upload, move |outcome| drop(sender.send(outcome)));
+        let mut pending: Vec<&Upload> = uploads.iter().collect();
+        loop {
+            let (sender, receiver) = mpsc::channel();
+            for (index, upload) in pending.iter().enumerate() {
+                let sender = sender.clone();
+                tenant.append(upload, move |outcome| drop(sender.send((index, outcome))));
+            }
+            drop(sender);
+            let outcomes: Vec<_> = receiver.iter().collect();
+            if outcomes.len() < pending.len() {
+                return Err(StorageError::Unavailable("the store is shutting down".to_owned()));
+            }
+            let mut refused = Vec::new();
+            for (index, outcome) in outcomes {
+                match outcome {
+                    Ok(_) => {}
+                    Err(StoreError::Overloaded { .. }) => refused.push(pending[index]),
+                    Err(error) => return Err(refusal(error)),
+                }
+            }
+            if refused.is_empty() {
+                return Ok(());
+            }
+            // Others took the room that was there when this upload was let in.
+            self.wait_for_room()?;
+            pending = refused;
         }
-        drop(sender);
-        let outcomes: Vec<_> = receiver.iter().take(count).collect();
-        if outcomes.len() < count {
-            return Err(StorageError::Unavailable("the store is shutting down".to_owned()));
+    }
+
+    fn wait_for_room(&self) -> Result<(), StorageError> {
+        // Most clients drop what is refused, and a head is flushed within seconds.
+        let deadline = Instant::now() + ROOM_TIMEOUT;
+        loop {
+            match self.0.admits() {
+                Err(StoreError::Overloaded { .. }) if Instant::now() < deadline => std::thread::sleep(ROOM_PAUSE),
+                outcome => return outcome.map_err(refusal),
+            }
         }
-        outcomes.into_iter().try_for_each(|outcome| outcome.map(|_| ()).map_err(refusal))
     }
 
     fn datasets(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<Arc<dyn Dataset>>, StorageError> {

@@ -18,7 +18,7 @@ pub enum AppNameError {
     #[error("parameter name is missing or has no application: expected app or app{{key=value,key2=value2}}")]
     NoApp,
     /// A character that application names do not have.
-    #[error("application name {app:?} contains {character:?}: allowed are letters, digits and _.-/")]
+    #[error("application name {app:?} contains {character:?}: allowed are letters, digits, blanks and _.-/")]
     AppCharacter {
         /// Name as given.
         app: String,
@@ -58,7 +58,7 @@ impl AppName {
         if app.is_empty() {
             return Err(AppNameError::NoApp);
         }
-        if let Some(character) = app.chars().find(|&c| !(c.is_ascii_alphanumeric() || "_.-/".contains(c))) {
+        if let Some(character) = app.chars().find(|&c| !(c.is_ascii_alphanumeric() || "_.-/ ".contains(c))) {
             return Err(AppNameError::AppCharacter { app: app.to_owned(), character });
         }
         if tags.contains(['{', '}']) {
@@ -131,8 +131,10 @@ mod tests {
 
     #[test]
     fn names_with_and_without_tags() {
-        let bare = AppName::parse("shop/api-1.cpu").unwrap();
-        assert_eq!((bare.app.as_str(), bare.tags.len()), ("shop/api-1.cpu", 0));
+        for name in ["shop/api-1.cpu", "cart service"] {
+            let bare = AppName::parse(name).unwrap();
+            assert_eq!((bare.app.as_str(), bare.tags.len()), (name, 0));
+        }
         let tagged = AppName::parse("shop{env=prod, runtime=OpenJDK 17+6,__session_id__=ab,__x__=1,}").unwrap();
         let expected = [("env", "prod"), ("runtime", "OpenJDK 17+6"), ("__session_id__", "ab")];
         assert_eq!(tagged.tags, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
@@ -144,7 +146,7 @@ mod tests {
         for (text, error) in [
             ("", NoApp),
             ("{a=b}", NoApp),
-            ("a b", AppCharacter { app: "a b".into(), character: ' ' }),
+            ("a\"b", AppCharacter { app: "a\"b".into(), character: '"' }),
             ("a{b=c", Braces("a{b=c".into())),
             ("a{b}", NoValue("b".into())),
             ("a{b-c=d}", Key("b-c".into())),

@@ -13,6 +13,9 @@ pub trait Storage: Send + Sync {
     /// Stores uploads with one write; `Ok` promises that all survive a crash. After an error any of them may be there.
     fn append(&self, tenant: &TenantId, uploads: Vec<Upload>) -> Result<(), StorageError>;
 
+    /// Waits for room for an upload, a few seconds at most; asked before one is decoded, so that refusing is cheap.
+    fn wait_for_room(&self) -> Result<(), StorageError>;
+
     /// Datasets of a tenant that may hold profiles in `range`.
     fn datasets(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<Arc<dyn Dataset>>, StorageError>;
 

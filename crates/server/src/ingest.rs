@@ -79,6 +79,7 @@ pub(crate) fn push(app: &App, tenant: &TenantId, request: &PushRequestView<'_>) 
     if request.series.iter().all(|series| series.samples.is_empty()) {
         return Err(ApiError::invalid("no profiles received: the request has no series with samples"));
     }
+    app.parts.storage.wait_for_room()?;
     let mut batch = Batch::new(app, tenant);
     for (index, series) in request.series.iter().enumerate() {
         let labels = label_pairs(series);
@@ -124,6 +125,7 @@ pub(crate) fn legacy(
     body: LegacyBody<'_>,
     raw_bytes: usize,
 ) -> Result<(), ApiError> {
+    app.parts.storage.wait_for_room()?;
     let mut batch = Batch::new(app, tenant);
     match with_context(app, |context| argand_ingest::ingest(params, body, context)) {
         Ok(ingested) => {

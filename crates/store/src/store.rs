@@ -93,6 +93,11 @@ impl Store {
         self.0.engine.metrics.clone()
     }
 
+    /// Whether an upload would be accepted now. Cheap: asked before an upload is decoded.
+    pub fn admits(&self) -> Result<(), StoreError> {
+        self.0.engine.admits()
+    }
+
     /// Whether an empty record can be made durable; an answer may be up to a second old. Blocks for up to 5 seconds.
     pub fn probe_commit(&self) -> Result<(), StoreError> {
         let mut probe = lock::mutex(&self.0.probe);

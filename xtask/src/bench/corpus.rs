@@ -1,4 +1,4 @@
-//! Profiles that resemble production: 20 services with 20,000 stacks each of depth about 30; a profile sees part of
+//! Profiles that resemble production: 20 services with 4,000 stacks each of depth about 30; a profile sees part of
 //! its service's stacks, the hot ones nearly always.
 
 use std::io::Write;
@@ -11,8 +11,8 @@ use flate2::write::GzEncoder;
 
 pub(crate) const PROFILE_TYPE: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
 const SERVICES: usize = 20;
-const STACKS_PER_SERVICE: usize = 20_000;
-const FUNCTIONS_PER_SERVICE: usize = 6_000;
+const STACKS_PER_SERVICE: usize = 4_000;
+const FUNCTIONS_PER_SERVICE: usize = 2_000;
 
 /// Ready requests and what they hold.
 pub(crate) struct Corpus {

@@ -75,7 +75,8 @@ fn add_jfr_totals(recording: &Value, rate: i64, totals: &mut BTreeMap<String, i6
     let mut add = |kind: &str, value: i64| *totals.entry(kind.to_owned()).or_default() += value;
     let samples = event("jdk.ExecutionSample", "count");
     let sleeping = recording["events"]["jdk.ExecutionSample"]["state"]["STATE_SLEEPING"].as_i64().unwrap_or(0);
-    add("cpu/nanoseconds", (samples - sleeping) * 1_000_000_000 / rate);
+    // Clients that do not scale by the rate send 0.
+    add("cpu/nanoseconds", (samples - sleeping) * 1_000_000_000i64.checked_div(rate).unwrap_or(0));
     for (name, kind, sum) in [
         ("jdk.ObjectAllocationInNewTLAB", "alloc_in_new_tlab", "sum_tlabSize"),
         ("jdk.ObjectAllocationOutsideTLAB", "alloc_outside_tlab", "sum_allocationSize"),

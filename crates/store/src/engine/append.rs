@@ -151,6 +151,11 @@ impl Engine {
     }
 
     /// Whether anything is taken at all; the generation to put it in.
+    /// See [`crate::Store::admits`].
+    pub(crate) fn admits(&self) -> Result<(), StoreError> {
+        self.admit(&lock::read(&self.view)).map(|_| ())
+    }
+
     fn admit<'a>(&self, view: &'a View) -> Result<&'a Arc<Generation>, StoreError> {
         if self.is_closing() {
             return Err(StoreError::ShuttingDown);
