@@ -150,7 +150,7 @@ fn push(connection: &mut Connection, request: &[u8]) -> anyhow::Result<()> {
 
 fn ingest_and_query(options: &Options, corpus: &Corpus, sync: Duration) -> anyhow::Result<()> {
     let data = options.directory.join("store");
-    let server = Server::start(&options.server, &data, "64MiB")?;
+    let server = Server::start(&options.server, &data, "128MiB")?;
     report("ready on an empty store", &format!("{:.0} ms", ms(server.started_in())));
 
     let (start, cpu) = (Instant::now(), server.cpu_time()?);

@@ -189,7 +189,7 @@ impl Default for StoreSettings {
             data_dir: PathBuf::from("./argand-data"),
             retention: "31d".to_owned(),
             retention_size: "off".to_owned(),
-            head_size: "64MiB".to_owned(),
+            head_size: "128MiB".to_owned(),
             cache_size: "128MiB".to_owned(),
         }
     }

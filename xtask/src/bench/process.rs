@@ -76,7 +76,7 @@ impl Server {
 
     /// A verb of the admin port.
     pub(crate) fn admin(&self, verb: &str) -> anyhow::Result<()> {
-        let answer = Connection::open(self.admin)?.empty_post(&format!("/admin/{verb}"))?;
+        let answer = Connection::open(self.admin)?.empty_post(&format!("/{verb}"))?;
         ensure!(answer.status < 300, "{verb} answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
         Ok(())
     }
