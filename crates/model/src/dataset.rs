@@ -249,11 +249,9 @@ mod tests {
         assert_eq!((dataset.profiles.total.as_slice(), dataset.profiles.rows(1)), ([7, 3].as_slice(), 1..3));
         let mut seen = Vec::new();
         let columns = RowColumns { span_id: true, trace_id: false };
-        dataset
-            .scan(&[1..3], columns, &mut |rows| {
-                seen.push((rows.value.to_vec(), rows.span_id.to_vec(), rows.trace_id.len()))
-            })
-            .unwrap();
+        let mut see = |rows: RowSlice<'_>| seen.push((rows.value.to_vec(), rows.span_id.to_vec(), rows.trace_id.len()));
+        let second_profile = dataset.profiles.rows(1);
+        dataset.scan(&[second_profile], columns, &mut see).unwrap();
         assert_eq!(seen, [(vec![1, 2], vec![0, 9], 0)]);
         let names = dataset.dictionary.stacks.leaf_first(dataset.stack[1]).map(|l| {
             let symbols = &dataset.dictionary.symbols;

@@ -3,8 +3,11 @@ use argand_model::{Mapping, ValueType};
 use super::*;
 use crate::IngestLimits;
 
+/// Frames root first, one value per sample type, labels.
+type Drawn<'a> = (&'a str, &'a [i64], &'a [(&'a str, &'a str)]);
+
 /// Draws a profile: `name=value` labels after `|`, frames root first, then one value per sample type.
-fn profile(types: &[&str], samples: &[(&str, &[i64], &[(&str, &str)])]) -> Profile {
+fn profile(types: &[&str], samples: &[Drawn<'_>]) -> Profile {
     let mut profile = Profile { time_ns: 7, duration_ns: 10, ..Profile::default() };
     profile.sample_types =
         types.iter().map(|kind| ValueType { kind: profile.symbols.strings.push(kind), unit: StringId(0) }).collect();
@@ -102,7 +105,7 @@ fn text_labels_split_and_a_series_label_wins() {
 fn span_and_trace_ids_stay_beside_the_rows() {
     let trace = "0123456789abcdef0123456789abcdef";
     let with_ids: &[(&str, &str)] = &[("span_id", "00000000000000ff"), ("trace_id", trace)];
-    let samples: &[(&str, &[i64], &[(&str, &str)])] = &[
+    let samples: &[Drawn<'_>] = &[
         ("a", &[1], with_ids),
         ("a", &[2], &[("profile_id", "00000000000000ff")]),
         ("a", &[4], &[("span_id", "not one")]),
