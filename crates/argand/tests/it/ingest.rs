@@ -261,7 +261,7 @@ fn ingest_answers_the_known_statuses() {
             ingest("name=&format=pprof", BYTES, good(), 400),
             ingest("name=%7Ba%3Db%7D&format=pprof", BYTES, good(), 400),
             ingest("name=app%7Ba%3Db&format=pprof", BYTES, good(), 400),
-            ingest("name=app%22quotedingest("name=app%20with%20blanks&format=pprof", BYTES, good(), 400)format=pprof", BYTES, good(), 400),
+            ingest("name=app%22quoted&format=pprof", BYTES, good(), 400),
             ingest("name=app%7B__name__%3Dx%7D&format=pprof", BYTES, good(), 400),
             case("GET", "/ingest?name=app&format=pprof", BYTES, "", 405),
             ingest("name=bad&format=pprof", BYTES, vec![0xff; 40], 422),
