@@ -25,14 +25,14 @@ pub(crate) fn normalise(
     let mut upload = Upload { stacks: grouped.stacks, ..Upload::default() };
     for group in &grouped.groups {
         let promoted = promote(profile, series, &group.labels);
+        labels::validate(&promoted, context.limits)?;
         for (index, sample_type) in types.iter().enumerate() {
-            let Some(labels) = relabel::relabel(context.relabel, &sample_type.labels(&promoted)) else { continue };
-            labels::validate(&labels, context.limits)?;
             let part = group.rows_of_type(index, types.len());
             if part.stack.is_empty() {
                 continue;
             }
-            let labels = identity(&labels::storable(&labels), sample_type);
+            let named = relabel::built_in_for_type(&promoted, sample_type.kind);
+            let labels = identity(&labels::storable(&named), sample_type);
             let (time_ns, duration_ns) = (profile.time_ns, profile.duration_ns);
             upload.series.push(SeriesProfile { labels, id: (context.next_id)(), time_ns, duration_ns, ..part });
         }
@@ -50,14 +50,6 @@ struct SampleType<'a> {
     unit: &'a str,
     period_kind: &'a str,
     period_unit: &'a str,
-}
-
-impl SampleType<'_> {
-    /// What relabel rules see: the series' labels and what the numbers are.
-    fn labels(&self, series: &Labels) -> Labels {
-        let named = relabel::built_in_for_type(series, self.kind);
-        named.with(name::TYPE, self.kind).with(name::UNIT, self.unit)
-    }
 }
 
 fn sample_types<'a>(profile: &'a Profile, series: &Labels) -> Result<Vec<SampleType<'a>>, Rejection> {

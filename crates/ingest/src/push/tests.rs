@@ -59,6 +59,22 @@ fn relabel_rules_see_the_series_and_may_drop_it() {
 }
 
 #[test]
+fn relabel_rules_run_once() {
+    use crate::RelabelAction::Replace;
+    let longer = RelabelRule::new(Replace).sources(["env"]).target("env").replacement("$1-x").check().unwrap();
+    let upload = run(&[("__name__", "x"), ("env", "test")], &raw(NOW), "", &[longer]).unwrap().unwrap();
+    assert_eq!(upload.series[0].labels.get("env"), Some("test-x"));
+}
+
+#[test]
+fn as_many_labels_as_the_limit_are_taken() {
+    let names: Vec<String> = (0..28).map(|i| format!("l{i}")).collect();
+    let mut labels = vec![("__name__", "x"), ("service_name", "shop")];
+    labels.extend(names.iter().map(|name| (name.as_str(), "v")));
+    assert!(run(&labels, &raw(NOW), "", &[]).is_ok());
+}
+
+#[test]
 fn go_names_lose_their_type_arguments() {
     let name_for = |spy| {
         let upload = run(&[("__name__", "x"), ("pyroscope_spy", spy)], &raw(NOW), "", &[]).unwrap().unwrap();
