@@ -120,6 +120,7 @@ describe('hit test', () => {
     expect(nameOf(flame, nodeAt(flame, 1, 0.5, 20))).toBe('thin');
     expect(nameOf(flame, nodeAt(flame, 1, 1005, 20))).toBe('gone');
     expect(nodeAt(flame, 1, 1005, 1)).toBe(NONE);
+    expect(nodeAt(flame, 1, 1001)).toBe(NONE);
   });
 });
 

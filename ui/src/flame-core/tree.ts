@@ -28,8 +28,7 @@ export function nodeAt(flame: Flame, level: number, position: number, tolerance 
   const after = firstWhere(low, flame.levelOffset[level + 1], (row) => flame.start[flame.byLevel[row]] > position);
   if (after === low) return NONE;
   const node = flame.byLevel[after - 1];
-  const distance = position - flame.start[node];
-  return distance < flame.total[node] || distance <= tolerance ? node : NONE;
+  return position - flame.start[node] < Math.max(flame.total[node], tolerance) ? node : NONE;
 }
 
 /** Children of a node, left to right. */
