@@ -3,8 +3,9 @@
  * events into range, scroll and focus changes, and repaints at most once per animation frame.
  */
 import { colourSlots, type ColourBy, type Palette } from './colour.ts';
-import { contentHeight, drawScene, levelAt, ROW_HEIGHT, topOf, type Orientation, type Scene } from './draw.ts';
-import type { Flame } from './layout.ts';
+import { contextOf, Painter } from './draw.ts';
+import { LabelTexts } from './labels.ts';
+import { startOf, type Flame } from './layout.ts';
 import {
   betweenRanges,
   clampRange,
@@ -15,6 +16,7 @@ import {
   scaleRange,
   type Range,
 } from './range.ts';
+import { contentHeight, levelAt, ROW_HEIGHT, topOf, type Geometry, type Orientation, type Scene } from './scene.ts';
 import type { NodeSet } from './search.ts';
 import { findPath, heaviestChild, NONE, nodeAt, pathKey, siblingsOf } from './tree.ts';
 import { renderTreeView } from './treeview.ts';
@@ -49,6 +51,7 @@ export class FlameChart {
   private readonly spacer: HTMLElement;
   private readonly list: HTMLElement;
   private readonly context: CanvasRenderingContext2D;
+  private readonly painter: Painter;
   private readonly resizeObserver: ResizeObserver;
   private readonly pointers = new Map<number, PointerEvent>();
   private readonly glyphWidth: number;
@@ -57,6 +60,7 @@ export class FlameChart {
   private flame: Flame | null = null;
   private palette: Palette;
   private slots: Uint8Array = new Uint8Array();
+  private labels = new LabelTexts([]);
   private colourBy: ColourBy = 'package';
   private orientation: Orientation = 'icicle';
   private range: Range = { from: 0, to: 1 };
@@ -88,11 +92,10 @@ export class FlameChart {
     this.canvas.setAttribute('aria-label', 'Flame graph');
     this.canvas.setAttribute('aria-owns', this.list.id);
     this.list.setAttribute('role', 'group');
-    const context = this.canvas.getContext('2d', { alpha: false });
-    if (context === null) throw new Error('this browser has no 2D canvas');
-    this.context = context;
-    context.font = LABEL_FONT;
-    this.glyphWidth = context.measureText('0'.repeat(100)).width / 100;
+    this.context = contextOf(this.canvas, { alpha: false });
+    this.painter = new Painter(this.context);
+    this.context.font = LABEL_FONT;
+    this.glyphWidth = this.context.measureText('0'.repeat(100)).width / 100;
     this.listen();
     this.resizeObserver = new ResizeObserver(() => this.resize());
     this.resizeObserver.observe(this.scroller);
@@ -121,6 +124,7 @@ export class FlameChart {
     if (flame !== null) {
       this.range = fullRange(flame);
       this.slots = colourSlots(flame.names, this.colourBy);
+      this.labels = new LabelTexts(flame.names);
     }
     this.layoutScroller();
     if (before === null) this.scrollToRoot();
@@ -355,7 +359,7 @@ export class FlameChart {
 
   /** Where in the viewport (0 to 1) the middle of a node is. */
   private anchorOf(flame: Flame, node: number): number {
-    const middle = flame.start[node] + flame.total[node] / 2;
+    const middle = startOf(flame, node) + flame.total[node] / 2;
     return Math.min(1, Math.max(0, (middle - this.range.from) / (this.range.to - this.range.from)));
   }
 
@@ -407,7 +411,8 @@ export class FlameChart {
     const flame = this.flame!;
     this.revealLevel(flame.level[node]);
     const target = this.animation?.to ?? this.range;
-    const outside = flame.start[node] >= target.to || flame.start[node] + flame.total[node] <= target.from;
+    const start = startOf(flame, node);
+    const outside = start >= target.to || start + flame.total[node] <= target.from;
     if (!outside) return;
     let ancestor = node;
     while (ancestor !== 0 && flame.total[ancestor] < target.to - target.from) ancestor = flame.parent[ancestor];
@@ -462,7 +467,7 @@ export class FlameChart {
       if (t >= 1) this.animation = null;
     }
     if (this.flame === null || this.width === 0 || this.height === 0) this.clear();
-    else drawScene(this.context, this.scene(this.flame));
+    else this.painter.draw(this.scene(this.flame));
     if (this.animation !== null) this.repaint();
   }
 
@@ -472,7 +477,7 @@ export class FlameChart {
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
-  private geometry(flame: Flame): Pick<Scene, 'flame' | 'height' | 'scrollTop' | 'orientation'> {
+  private geometry(flame: Flame): Geometry {
     return { flame, height: this.height, scrollTop: this.scroller.scrollTop, orientation: this.orientation };
   }
 
@@ -484,6 +489,7 @@ export class FlameChart {
       pixelRatio: window.devicePixelRatio || 1,
       palette: this.palette,
       slots: this.slots,
+      labels: this.labels,
       font: LABEL_FONT,
       glyphWidth: this.glyphWidth,
       search: this.search,

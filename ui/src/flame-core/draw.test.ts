@@ -1,43 +1,37 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { colourSlots, contrast, darkPalette, lightPalette, nameTail, packageOf, shortName } from './colour.ts';
-import { drawScene, fitLabel, levelAt, ROW_HEIGHT, topOf, type Scene } from './draw.ts';
-import { layoutFlame, type Flame } from './layout.ts';
+import { fitLabel, LabelTexts } from './labels.ts';
+import { layoutFlame, startOf, type Flame } from './layout.ts';
 import { betweenRanges, clampRange, fullRange, panRange, rangeOf, scaleRange } from './range.ts';
+import { rasterLevel, WideBars, type PixelPalette } from './raster.ts';
+import { levelAt, topOf, visibleLevels, type Scene } from './scene.ts';
 import { findNodes } from './search.ts';
+import { firstAbove, firstAtLeast, nearAtLeast } from './sorted.ts';
 import { anyTree, chain, tree } from './testing.ts';
 import { NONE } from './tree.ts';
 import { describeNode, nodesAround } from './treeview.ts';
 
-interface Rectangle {
+/** Colours that are easy to tell apart in an expectation. */
+const COLOURS: PixelPalette = {
+  bars: Uint32Array.from({ length: 18 }, () => 1),
+  neutral: 2,
+  merged: 3,
+  mergedMatch: 4,
+  dimmed: 5,
+  selected: 6,
+  background: 0,
+};
+const COLOUR_NAMES = ['', 'bar', 'root', 'merged', 'match', 'dimmed', 'selected'];
+
+interface Run {
   x: number;
-  y: number;
   width: number;
   colour: string;
 }
 
-/** Stands in for the canvas and remembers what was painted. */
-class Recorder {
-  fillStyle = '';
-  strokeStyle = '';
-  font = '';
-  textBaseline = '';
-  lineWidth = 1;
-  readonly rectangles: Rectangle[] = [];
-  readonly texts: string[] = [];
-  setTransform(): void {}
-  strokeRect(): void {}
-  fillRect(x: number, y: number, width: number, height: number): void {
-    if (height < ROW_HEIGHT) this.rectangles.push({ x, y, width, colour: this.fillStyle });
-  }
-  fillText(text: string): void {
-    this.texts.push(text);
-  }
-}
-
-function paint(flame: Flame, changes: Partial<Scene> = {}): Recorder {
-  const recorder = new Recorder();
-  const scene: Scene = {
+function sceneOf(flame: Flame, changes: Partial<Scene> = {}): Scene {
+  return {
     flame,
     range: fullRange(flame),
     width: 100,
@@ -46,7 +40,8 @@ function paint(flame: Flame, changes: Partial<Scene> = {}): Recorder {
     scrollTop: 0,
     orientation: 'icicle',
     palette: darkPalette,
-    slots: colourSlots(flame.names, 'package'),
+    slots: colourSlots(flame.names, 'package').map(() => 0),
+    labels: new LabelTexts(flame.names),
     font: '',
     glyphWidth: 7,
     search: null,
@@ -55,54 +50,76 @@ function paint(flame: Flame, changes: Partial<Scene> = {}): Recorder {
     hover: NONE,
     ...changes,
   };
-  drawScene(recorder as unknown as CanvasRenderingContext2D, scene);
-  return recorder;
+}
+
+/** The runs of equal colour of a level, left to right, without the background. */
+function paint(flame: Flame, level: number, changes: Partial<Scene> = {}): Run[] {
+  const scene = sceneOf(flame, changes);
+  const line = new Uint32Array(scene.width * scene.pixelRatio);
+  rasterLevel(scene, COLOURS, level, line, new WideBars());
+  const runs: Run[] = [];
+  line.forEach((pixel, x) => {
+    const last = runs[runs.length - 1];
+    if (pixel === COLOURS.background) return;
+    if (last !== undefined && last.x + last.width === x && last.colour === COLOUR_NAMES[pixel]) last.width++;
+    else runs.push({ x, width: 1, colour: COLOUR_NAMES[pixel] });
+  });
+  return runs;
+}
+
+function crowd(count: number, more = ''): Flame {
+  return tree(`total\n${Array.from({ length: count }, (_, i) => `  f${i} 1`).join('\n')}${more}`);
 }
 
 const SHOP = tree('total\n  main\n    parse 70\n    render 30');
 
 describe('drawing', () => {
   test('bars are where their weight says', () => {
-    const bars = paint(SHOP).rectangles.map(({ x, y, width }) => [x, y, width]);
-    expect(bars).toEqual([
-      [0, 0, 99],
-      [0, 20, 99],
-      [0, 40, 69],
-      [70, 40, 29],
+    expect([0, 1, 2].map((level) => paint(SHOP, level))).toEqual([
+      [{ x: 0, width: 99, colour: 'root' }],
+      [{ x: 0, width: 99, colour: 'bar' }],
+      [
+        { x: 0, width: 69, colour: 'bar' },
+        { x: 70, width: 29, colour: 'bar' },
+      ],
     ]);
   });
 
-  test('a flame stands on the bottom', () => {
-    const bars = paint(SHOP, { orientation: 'flame' }).rectangles.map(({ y }) => y);
-    expect(bars).toEqual([180, 160, 140, 140]);
+  test('a zoomed bar fills the line, its neighbours are gone', () => {
+    const range = { from: 0, to: 70 };
+    expect([1, 2].map((level) => paint(SHOP, level, { range }))).toEqual([
+      [{ x: 0, width: 100, colour: 'bar' }],
+      [{ x: 0, width: 99, colour: 'bar' }],
+    ]);
   });
 
-  test('only visible levels and the visible range are drawn', () => {
-    expect(paint(layoutFlame(chain(10_000)), { scrollTop: 100_000 }).rectangles.length).toBe(10);
-    expect(paint(SHOP, { range: { from: 70, to: 100 } }).rectangles.length).toBe(3);
+  test('a screen with more pixels shows more bars', () => {
+    const flame = crowd(150);
+    expect(paint(flame, 1)).toEqual([{ x: 0, width: 100, colour: 'merged' }]);
+    expect(paint(flame, 1, { pixelRatio: 2 }).every((run) => run.colour === 'bar')).toBe(true);
   });
 
   test('bars thinner than a pixel merge into runs but never vanish', () => {
-    const lines = Array.from({ length: 5000 }, (_, i) => `  f${i} 1`).join('\n');
-    const merged = paint(tree(`total\n${lines}\n  wide 5000`)).rectangles;
-    expect(merged.map(({ x, width }) => [x, width])).toEqual([
-      [0, 99],
-      [0, 50],
-      [50, 49],
+    expect(paint(crowd(5000, '\n  wide 5000'), 1)).toEqual([
+      { x: 0, width: 50, colour: 'merged' },
+      { x: 50, width: 49, colour: 'bar' },
     ]);
   });
 
   test('every pixel that has weight is painted', () => {
+    const range = fc.tuple(fc.nat({ max: 999 }), fc.nat({ max: 999 })).filter(([a, b]) => a < b);
     fc.assert(
-      fc.property(anyTree, (data) => {
+      fc.property(anyTree, range, (data, [a, b]) => {
         const flame = layoutFlame({ ...data, self: data.self.map((self) => (self % 7) ** 4) });
-        const { rectangles } = paint(flame, { height: 2000 });
-        const scale = 100 / fullRange(flame).to;
+        const whole = fullRange(flame).to;
+        const visible = { from: (whole * a) / 1000, to: (whole * b) / 1000 };
+        const scale = 100 / (visible.to - visible.from);
+        const levels = Array.from({ length: flame.depth }, (_, level) => paint(flame, level, { range: visible }));
         for (let i = 0; i < flame.nodeCount; i++) {
-          const middle = (flame.start[i] + flame.total[i] / 2) * scale;
-          const y = flame.level[i] * ROW_HEIGHT;
-          const covered = rectangles.some((r) => r.y === y && r.x - 1 <= middle && middle <= r.x + r.width + 1.01);
-          expect(covered || flame.total[i] === 0).toBe(true);
+          const middle = (startOf(flame, i) + flame.total[i] / 2 - visible.from) * scale;
+          if (flame.total[i] === 0 || middle < 0 || middle > 100) continue;
+          const covered = levels[flame.level[i]].some((run) => run.x - 1 <= middle && middle <= run.x + run.width + 1.01);
+          expect(covered).toBe(true);
         }
       }),
     );
@@ -110,16 +127,35 @@ describe('drawing', () => {
 
   test('search dims the rest, selection stands out even inside a run', () => {
     const parse = findNodes(SHOP, { matches: (name) => name === 'parse' });
-    const colours = paint(SHOP, { search: parse }).rectangles.map(({ colour }) => colour);
-    expect(colours[1]).toBe(darkPalette.dimmed);
-    expect(colours[2]).not.toBe(darkPalette.dimmed);
-    expect(paint(SHOP, { selected: parse }).rectangles[2].colour).toBe(darkPalette.selected);
+    expect(paint(SHOP, 1, { search: parse })[0].colour).toBe('dimmed');
+    expect(paint(SHOP, 2, { search: parse }).map(({ colour }) => colour)).toEqual(['bar', 'dimmed']);
+    expect(paint(SHOP, 2, { selected: parse }).map(({ colour }) => colour)).toEqual(['selected', 'bar']);
 
-    const lines = Array.from({ length: 3000 }, (_, i) => `  f${i} 1`).join('\n');
-    const crowd = tree(`total\n${lines}`);
-    const one = findNodes(crowd, { matches: (name) => name === 'f1500' });
-    const marks = paint(crowd, { selected: one }).rectangles.filter(({ colour }) => colour === darkPalette.selected);
-    expect(marks).toEqual([{ x: 50, y: 20, width: 1, colour: darkPalette.selected }]);
+    const flame = crowd(3000);
+    const one = findNodes(flame, { matches: (name) => name === 'f1500' });
+    expect(paint(flame, 1, { selected: one })).toEqual([
+      { x: 0, width: 50, colour: 'merged' },
+      { x: 50, width: 1, colour: 'selected' },
+      { x: 51, width: 49, colour: 'merged' },
+    ]);
+    expect(paint(flame, 1, { search: one })[1]).toEqual({ x: 50, width: 1, colour: 'match' });
+  });
+
+  test('a level costs no more than its pixels, however many nodes it has', () => {
+    const scene = sceneOf(crowd(50_000));
+    expect(rasterLevel(scene, COLOURS, 1, new Uint32Array(100), new WideBars())).toBeLessThanOrEqual(100);
+  });
+
+  test('bars with room for a label are reported, however many', () => {
+    const wide = new WideBars();
+    const flame = crowd(1000);
+    const scene = sceneOf(flame, { width: 40_000 });
+    rasterLevel(scene, COLOURS, 1, new Uint32Array(scene.width), wide);
+    expect(wide.count).toBe(1000);
+    expect([wide.node[999], wide.left[999], wide.right[999]]).toEqual([1000, 39_960, 39_999]);
+    const narrow = new WideBars();
+    rasterLevel(sceneOf(flame), COLOURS, 1, new Uint32Array(100), narrow);
+    expect(narrow.count).toBe(0);
   });
 
   test('labels fit or shrink to the telling part', () => {
@@ -127,7 +163,19 @@ describe('drawing', () => {
     expect(fitLabel('net/http.(*conn).serve', 8)).toBe('serve');
     expect(fitLabel('net/http.(*conn).serve', 4)).toBe('ser…');
     expect(fitLabel('serve', 2)).toBe('');
-    expect(paint(SHOP).texts).toEqual(['total', 'main', 'parse']);
+  });
+
+  test('wide characters take two places and are not cut in half', () => {
+    expect(fitLabel('解析', 4)).toBe('解析');
+    expect(fitLabel('解析する', 5)).toBe('解析…');
+    expect(fitLabel('🔥🔥🔥', 4)).toBe('🔥…');
+  });
+
+  test('only visible levels are drawn, and a flame stands on the bottom', () => {
+    const deep = layoutFlame(chain(10_000));
+    expect(visibleLevels(sceneOf(deep, { scrollTop: 100_000 }))).toEqual({ first: 5000, last: 5009 });
+    expect(visibleLevels(sceneOf(SHOP))).toEqual({ first: 0, last: 2 });
+    expect([0, 1, 2].map((level) => topOf(sceneOf(SHOP, { orientation: 'flame' }), level))).toEqual([180, 160, 140]);
   });
 
   test('level and vertical position are inverse', () => {
@@ -135,6 +183,23 @@ describe('drawing', () => {
       const view = { flame: layoutFlame(chain(50)), height: 200, scrollTop: 137, orientation };
       for (let level = 0; level < 50; level++) expect(levelAt(view, topOf(view, level) + 3)).toBe(level);
     }
+  });
+});
+
+describe('searching a sorted column', () => {
+  test('agrees with looking at every value', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat({ max: 30 })), fc.nat({ max: 31 }), fc.nat(), (values, value, from) => {
+        const column = Uint32Array.from(values).sort();
+        const low = from % (values.length + 1);
+        const tail = [...column.subarray(low)];
+        const expected = (found: number) => (found < 0 ? column.length : low + found);
+        const atLeast = expected(tail.findIndex((each) => each >= value));
+        expect(firstAtLeast(column, low, column.length, value)).toBe(atLeast);
+        expect(nearAtLeast(column, low, column.length, value)).toBe(atLeast);
+        expect(firstAbove(column, low, column.length, value)).toBe(expected(tail.findIndex((each) => each > value)));
+      }),
+    );
   });
 });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { layoutFlame, nameOf, totalOf } from './layout.ts';
+import { layoutFlame, nameOf, rowOf, startOf, totalOf } from './layout.ts';
 import { anyTree, chain, tree } from './testing.ts';
 import {
   childrenOf,
@@ -30,7 +30,7 @@ describe('layout', () => {
     const rows = Array.from({ length: flame.nodeCount }, (_, i) => [
       nameOf(flame, i),
       flame.level[i],
-      flame.start[i],
+      startOf(flame, i),
       flame.total[i],
       flame.end[i],
     ]);
@@ -54,14 +54,15 @@ describe('layout', () => {
           const up = flame.parent[i];
           expect(up).toBeLessThan(i);
           expect(flame.level[i]).toBe(flame.level[up] + 1);
-          expect(flame.start[i]).toBeGreaterThanOrEqual(flame.start[up]);
-          expect(flame.start[i] + flame.total[i]).toBeLessThanOrEqual(flame.start[up] + flame.total[up]);
+          expect(startOf(flame, i)).toBeGreaterThanOrEqual(startOf(flame, up));
+          expect(startOf(flame, i) + flame.total[i]).toBeLessThanOrEqual(startOf(flame, up) + flame.total[up]);
+          expect(flame.byLevel[rowOf(flame, i)]).toBe(i);
         }
         for (let level = 0; level < flame.depth; level++) {
           const nodes = [...flame.byLevel.subarray(flame.levelOffset[level], flame.levelOffset[level + 1])];
           expect(nodes.every((node) => flame.level[node] === level)).toBe(true);
           nodes.slice(1).forEach((node, i) => {
-            expect(flame.start[node]).toBeGreaterThanOrEqual(flame.start[nodes[i]] + flame.total[nodes[i]]);
+            expect(startOf(flame, node)).toBeGreaterThanOrEqual(startOf(flame, nodes[i]) + flame.total[nodes[i]]);
           });
         }
         expect(totalOf(flame)).toBe(small.self.reduce((sum, self) => sum + self, 0));
@@ -106,10 +107,10 @@ describe('hit test', () => {
     fc.assert(
       fc.property(anyTree, fc.nat({ max: 8 }), fc.nat({ max: 300 }), (data, level, position) => {
         const flame = layoutFlame({ ...data, self: data.self.map((self) => self % 10) });
-        const expected = [...flame.start.keys()].find(
-          (i) =>
-            flame.level[i] === level && flame.start[i] <= position && position < flame.start[i] + flame.total[i],
-        );
+        const expected = [...flame.self.keys()].find((i) => {
+          const start = startOf(flame, i);
+          return flame.level[i] === level && start <= position && position < start + flame.total[i];
+        });
         expect(nodeAt(flame, level, position)).toBe(expected ?? NONE);
       }),
     );

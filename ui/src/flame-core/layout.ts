@@ -2,28 +2,30 @@
 import type { FlameData } from './decode.ts';
 
 /**
- * A laid-out call tree. All columns have one row per node, nodes in pre-order.
+ * A laid-out call tree, 52 bytes per node.
  *
- * `start`, `total` and `self` are in the profile type's unit; a node covers `[start, start + total)`
- * on the horizontal axis, its children are packed to the left, and its self weight is what is left
- * over on the right. `end` is one past the last node of the subtree.
+ * Shape: `nameIndex` to `end` have one entry per node, nodes in pre-order; `end` is one past the last node
+ * of the subtree. `byLevel`, `rowStart` and `rowEnd` have one entry per row: the same nodes sorted by level,
+ * then from left to right, so that what is drawn side by side lies side by side in memory.
+ * Units: `self`, `total`, `rowStart` and `rowEnd` are in the profile type's unit. A node covers
+ * `[rowStart, rowEnd)` on the horizontal axis, its children are packed to the left, and its self weight is
+ * what is left over on the right.
  */
 export interface Flame {
   readonly names: readonly string[];
   readonly nodeCount: number;
   /** Number of levels; 0 for an empty tree. */
   readonly depth: number;
-  readonly childCount: Uint32Array;
   readonly nameIndex: Uint32Array;
   readonly self: Float64Array;
   readonly total: Float64Array;
-  readonly start: Float64Array;
   readonly level: Uint32Array;
   readonly parent: Uint32Array;
   readonly end: Uint32Array;
-  /** Node ids sorted by level, then by `start`. */
   readonly byLevel: Uint32Array;
-  /** Rows of `byLevel` that belong to level `l`: `levelOffset[l]` to `levelOffset[l + 1]`. */
+  readonly rowStart: Float64Array;
+  readonly rowEnd: Float64Array;
+  /** Rows that belong to level `l`: `levelOffset[l]` to `levelOffset[l + 1]`. */
   readonly levelOffset: Uint32Array;
 }
 
@@ -37,14 +39,37 @@ export function nameOf(flame: Flame, node: number): string {
   return flame.names[flame.nameIndex[node]];
 }
 
-/** Lays out a tree in five linear passes; no recursion, so any depth is fine. */
-export function layoutFlame(data: FlameData): Flame {
-  const nodeCount = data.childCount.length;
-  const { parent, level, depth } = parentsAndLevels(data.childCount);
-  const { total, end } = totalsAndEnds(data.self, parent);
-  const start = starts(total, parent);
+/** Row of a node: nodes of a level are in pre-order, so it is a binary search. */
+export function rowOf(flame: Flame, node: number): number {
+  const level = flame.level[node];
+  let low = flame.levelOffset[level];
+  let high = flame.levelOffset[level + 1];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (flame.byLevel[middle] >= node) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** Where a node begins on the horizontal axis. */
+export function startOf(flame: Flame, node: number): number {
+  return flame.rowStart[rowOf(flame, node)];
+}
+
+/** Whether a node calls nothing. */
+export function isLeaf(flame: Flame, node: number): boolean {
+  return flame.end[node] === node + 1;
+}
+
+/** Lays out a tree in linear passes; no recursion, so any depth is fine. */
+export function layoutFlame({ names, childCount, nameIndex, self }: FlameData): Flame {
+  const nodeCount = childCount.length;
+  const { parent, level, depth } = parentsAndLevels(childCount);
+  const { total, end } = totalsAndEnds(self, parent);
   const { byLevel, levelOffset } = groupByLevel(level, depth);
-  return { ...data, nodeCount, depth, parent, level, total, end, start, byLevel, levelOffset };
+  const { rowStart, rowEnd } = positions(total, parent, byLevel);
+  return { names, nodeCount, depth, nameIndex, self, total, level, parent, end, byLevel, rowStart, rowEnd, levelOffset };
 }
 
 function parentsAndLevels(childCount: Uint32Array) {
@@ -79,7 +104,7 @@ function totalsAndEnds(self: Float64Array, parent: Uint32Array) {
   return { total, end };
 }
 
-function starts(total: Float64Array, parent: Uint32Array): Float64Array {
+function positions(total: Float64Array, parent: Uint32Array, byLevel: Uint32Array) {
   const nodeCount = total.length;
   const start = new Float64Array(nodeCount);
   const nextChild = new Float64Array(nodeCount);
@@ -89,7 +114,14 @@ function starts(total: Float64Array, parent: Uint32Array): Float64Array {
     nextChild[i] = start[i];
     nextChild[up] += total[i];
   }
-  return start;
+  const rowStart = nextChild;
+  const rowEnd = new Float64Array(nodeCount);
+  for (let row = 0; row < nodeCount; row++) {
+    const node = byLevel[row];
+    rowStart[row] = start[node];
+    rowEnd[row] = start[node] + total[node];
+  }
+  return { rowStart, rowEnd };
 }
 
 function groupByLevel(level: Uint32Array, depth: number) {

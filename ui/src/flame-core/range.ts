@@ -1,5 +1,5 @@
 /** The visible horizontal range, in the profile's unit, and how it moves. */
-import { totalOf, type Flame } from './layout.ts';
+import { startOf, totalOf, type Flame } from './layout.ts';
 
 /** Half-open visible range `[from, to)`. */
 export interface Range {
@@ -19,7 +19,8 @@ export function fullRange(flame: Flame): Range {
 export function rangeOf(flame: Flame, node: number): Range {
   while (node !== 0 && flame.total[node] === 0) node = flame.parent[node];
   if (node === 0) return fullRange(flame);
-  return { from: flame.start[node], to: flame.start[node] + flame.total[node] };
+  const from = startOf(flame, node);
+  return { from, to: from + flame.total[node] };
 }
 
 /** Moves and shrinks a range so that it lies within the tree. */

@@ -1,6 +1,6 @@
 /** Search: first over the distinct names, then over the nodes that carry them. */
 import { totalOf, type Flame } from './layout.ts';
-import { firstWhere } from './tree.ts';
+import { firstAtLeast } from './sorted.ts';
 
 /** A compiled query. */
 export interface Query {
@@ -56,7 +56,7 @@ export function nodesWithNames(flame: Flame, nameMask: Uint8Array): NodeSet {
 
 /** Whether a row of the half-open range is in the set. */
 export function anyBetween(set: NodeSet, low: number, high: number): boolean {
-  const at = firstWhere(0, set.rows.length, (i) => set.rows[i] >= low);
+  const at = firstAtLeast(set.rows, 0, set.rows.length, low);
   return at < set.rows.length && set.rows[at] < high;
 }
 

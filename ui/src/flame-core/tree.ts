@@ -1,21 +1,12 @@
 /** Questions about a laid-out tree: neighbours, hit testing, paths, function totals, folded weight. */
-import { nameOf, totalOf, type Flame } from './layout.ts';
+import { isLeaf, nameOf, totalOf, type Flame } from './layout.ts';
+import { firstAbove } from './sorted.ts';
 
 /** No such node. */
 export const NONE = -1;
 
 /** Name that the server gives to weight folded away below its threshold. */
 export const FOLDED_NAME = 'other';
-
-/** First row of `[low, high)` for which `test` holds; `high` if there is none. `test` must be monotone. */
-export function firstWhere(low: number, high: number, test: (row: number) => boolean): number {
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (test(middle)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
 
 /**
  * Node at a level and horizontal position, or `NONE`.
@@ -25,10 +16,11 @@ export function firstWhere(low: number, high: number, test: (row: number) => boo
 export function nodeAt(flame: Flame, level: number, position: number, tolerance = 0): number {
   if (level < 0 || level >= flame.depth) return NONE;
   const low = flame.levelOffset[level];
-  const after = firstWhere(low, flame.levelOffset[level + 1], (row) => flame.start[flame.byLevel[row]] > position);
+  const after = firstAbove(flame.rowStart, low, flame.levelOffset[level + 1], position);
   if (after === low) return NONE;
-  const node = flame.byLevel[after - 1];
-  return position - flame.start[node] < Math.max(flame.total[node], tolerance) ? node : NONE;
+  const row = after - 1;
+  const width = Math.max(flame.rowEnd[row] - flame.rowStart[row], tolerance);
+  return position - flame.rowStart[row] < width ? flame.byLevel[row] : NONE;
 }
 
 /** Children of a node, left to right. */
@@ -113,7 +105,7 @@ export function functionTotals(flame: Flame): { self: Float64Array; total: Float
 export function isFolded(flame: Flame, node: number): boolean {
   return (
     node !== 0 &&
-    flame.childCount[node] === 0 &&
+    isLeaf(flame, node) &&
     flame.end[node] === flame.end[flame.parent[node]] &&
     nameOf(flame, node) === FOLDED_NAME
   );

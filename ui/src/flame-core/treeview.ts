@@ -2,7 +2,7 @@
  * What assistive technology sees of the graph: a hidden list of tree items around the focused node
  * (its parent, siblings and children), at most 50, owned by the canvas.
  */
-import { nameOf, totalOf, type Flame } from './layout.ts';
+import { isLeaf, nameOf, totalOf, type Flame } from './layout.ts';
 import { childrenOf, NONE, siblingsOf } from './tree.ts';
 
 const MAX_ITEMS = 50;
@@ -47,7 +47,7 @@ function treeItem(prefix: string, flame: Flame, node: number, selected: boolean)
   item.setAttribute('aria-posinset', String(siblings.indexOf(node) + 1));
   item.setAttribute('aria-setsize', String(siblings.length));
   item.setAttribute('aria-selected', String(selected));
-  if (flame.childCount[node] > 0) item.setAttribute('aria-expanded', 'true');
+  if (!isLeaf(flame, node)) item.setAttribute('aria-expanded', 'true');
   item.textContent = describeNode(flame, node);
   return item;
 }
