@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use argand_ingest::{IngestLimits, RelabelAction, RelabelRule};
+use argand_ingest::{BuiltInRules, IngestLimits, RelabelAction, RelabelRule, Relabeling};
 use argand_server::ServerConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,12 @@ pub(crate) struct Config {
     pub(crate) profiles: ProfileSettings,
     /// Rules for the labels of uploaded profiles, in Prometheus' terms, applied in order.
     pub(crate) relabel: Vec<RelabelSettings>,
+    /// Rules for every sample type of a profile. They see the type as `__type__` and `__unit__`, may drop it alone, and
+    /// may change other labels.
+    pub(crate) relabel_sample_types: Vec<RelabelSettings>,
+    /// Where the built-in rules stand in both lists: `godeltaprof_*` becomes the plain name, and CPU time inside a
+    /// wall-clock profile becomes a CPU profile.
+    pub(crate) relabel_built_in: BuiltIn,
     /// Profiles of the server itself.
     pub(crate) self_profile: SelfProfileSettings,
 }
@@ -113,6 +119,19 @@ pub(crate) struct RelabelSettings {
     pub(crate) action: Action,
 }
 
+/// Where the built-in relabel rules stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BuiltIn {
+    /// Before the configured ones.
+    #[default]
+    First,
+    /// After the configured ones.
+    Last,
+    /// Not applied.
+    Disabled,
+}
+
 /// What a relabel rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -120,6 +139,10 @@ pub(crate) enum Action {
     Replace,
     Keep,
     Drop,
+    KeepEqual,
+    DropEqual,
+    Lowercase,
+    Uppercase,
     HashMod,
     LabelMap,
     LabelDrop,
@@ -146,6 +169,10 @@ impl RelabelSettings {
             Action::Replace => RelabelAction::Replace,
             Action::Keep => RelabelAction::Keep,
             Action::Drop => RelabelAction::Drop,
+            Action::KeepEqual => RelabelAction::KeepEqual,
+            Action::DropEqual => RelabelAction::DropEqual,
+            Action::Lowercase => RelabelAction::Lowercase,
+            Action::Uppercase => RelabelAction::Uppercase,
             Action::HashMod => RelabelAction::HashMod,
             Action::LabelMap => RelabelAction::LabelMap,
             Action::LabelDrop => RelabelAction::LabelDrop,
@@ -159,11 +186,22 @@ impl RelabelSettings {
 
 impl Config {
     /// Errors: the first rule that cannot be used, by its position.
-    pub(crate) fn relabel_rules(&self) -> anyhow::Result<Vec<RelabelRule>> {
-        let rule = |(index, settings): (usize, &RelabelSettings)| {
-            settings.to_rule().with_context(|| format!("relabel[{index}]"))
+    pub(crate) fn relabeling(&self) -> anyhow::Result<Relabeling> {
+        let rules = |key: &str, list: &[RelabelSettings]| {
+            let rule = |(index, settings): (usize, &RelabelSettings)| {
+                settings.to_rule().with_context(|| format!("{key}[{index}]"))
+            };
+            list.iter().enumerate().map(rule).collect::<anyhow::Result<Vec<_>>>()
         };
-        self.relabel.iter().enumerate().map(rule).collect()
+        Ok(Relabeling {
+            series: rules("relabel", &self.relabel)?,
+            sample_types: rules("relabel_sample_types", &self.relabel_sample_types)?,
+            built_in: match self.relabel_built_in {
+                BuiltIn::First => BuiltInRules::First,
+                BuiltIn::Last => BuiltInRules::Last,
+                BuiltIn::Disabled => BuiltInRules::Disabled,
+            },
+        })
     }
 }
 
@@ -262,7 +300,7 @@ pub(crate) fn load(options: &ServerOptions) -> anyhow::Result<Config> {
     let config: Config = serde_json::from_value(merged).context("invalid configuration")?;
     config.store.to_store_config()?;
     config.profiles.to_limits()?;
-    config.relabel_rules()?;
+    config.relabeling()?;
     duration("self_profile.interval", &config.self_profile.interval)?;
     Ok(config)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use argand_ingest::{Context, IngestLimits};
+use argand_ingest::{Context, IngestLimits, Relabeling};
 use argand_model::{Function, Line, LocationId, MappingId, Profile, Stacks, TenantId, Upload, ValueType, name};
 use argand_wire::DecodeLimits;
 use argand_wire::inflate::{self, InflateLimits};
@@ -199,9 +199,10 @@ fn to_upload(metric: &str, raw: &[u8], next_id: &impl Fn() -> u128) -> Result<Op
     ];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let limits = IngestLimits { profile_size_bytes: 64 << 20, ..IngestLimits::default() };
+    let relabel = Relabeling::default();
+    let now_ns = nanoseconds(SystemTime::now());
     let mut next_id = || next_id();
-    let mut context =
-        Context { limits: &limits, relabel: &[], now_ns: nanoseconds(SystemTime::now()), next_id: &mut next_id };
+    let mut context = Context { limits: &limits, relabel: &relabel, now_ns, next_id: &mut next_id };
     argand_ingest::push(&labels, raw, "", &mut context).map_err(|rejection| rejection.to_string())
 }
 

@@ -92,7 +92,7 @@ fn serve(config: &Config, store: &Store, announce: impl FnOnce(std::net::SocketA
         clock: Arc::new(now_ns),
         next_id: Arc::new(next_id),
         profile_limits: config.profiles.to_limits()?,
-        relabel: config.relabel_rules()?.into(),
+        relabel: Arc::new(config.relabeling()?),
         build: BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: "", date: "" },
         config_text: config_text(config)?,
         readings: Vec::new(),

@@ -45,6 +45,11 @@ pub(crate) fn validate(labels: &Labels, limits: &IngestLimits) -> Result<(), Rej
     if labels.get(name::NAME).is_none_or(str::is_empty) {
         return refuse(Reason::InvalidLabels, format!("label __name__ is missing or empty in {labels}"));
     }
+    if labels.get(name::NAME).is_some_and(|metric| metric.contains(':')) {
+        let message =
+            format!("label __name__ contains a colon, which separates the parts of a profile type, in {labels}");
+        return refuse(Reason::InvalidLabels, message);
+    }
     if labels.len() > limits.label_names {
         let (count, limit) = (labels.len(), limits.label_names);
         return refuse(Reason::MaxLabelNamesPerSeries, format!("the series has {count} labels, the limit is {limit}"));

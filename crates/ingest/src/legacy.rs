@@ -58,11 +58,25 @@ pub struct Ingested {
     pub uploads: Vec<Upload>,
     /// Damage that did not keep the rest from being read: kind and how often.
     pub losses: Vec<(&'static str, u64)>,
+    /// Metrics that relabel rules dropped.
+    pub dropped: u64,
 }
 
-impl From<Option<Upload>> for Ingested {
-    fn from(upload: Option<Upload>) -> Self {
-        Self { uploads: upload.into_iter().collect(), losses: Vec::new() }
+impl Ingested {
+    /// Takes one metric of the request. Rules that drop it leave the others alone; other refusals are for all.
+    fn add(&mut self, accepted: Result<Option<Upload>, Rejection>) -> Result<(), Rejection> {
+        match accepted {
+            Err(rejection) if rejection.reason == Reason::DroppedByRelabelRules => self.dropped += 1,
+            accepted => self.uploads.extend(accepted?),
+        }
+        Ok(())
+    }
+
+    /// The only metric of the request.
+    fn one(accepted: Result<Option<Upload>, Rejection>) -> Result<Self, Rejection> {
+        let mut ingested = Self::default();
+        ingested.add(accepted)?;
+        Ok(ingested)
     }
 }
 
@@ -136,7 +150,7 @@ fn ingest_pprof(
         profile.time_ns = params.from_ns;
     }
     let labels = series_labels(params, &params.name.app, &metric_of(&profile, config));
-    Ok(accept(profile, &labels, context)?.into())
+    Ingested::one(accept(profile, &labels, context))
 }
 
 fn rename_dashed_types(profile: &mut Profile) {
@@ -207,17 +221,18 @@ fn ingest_jfr(
     };
     let parsed = jfr::decode(&plain, &snapshot, &options).map_err(invalid)?;
     let losses = parsed.losses.iter().map(|(loss, count)| (loss.as_str(), count)).collect();
-    let mut uploads = Vec::new();
+    let mut ingested = Ingested { losses, ..Ingested::default() };
     for (index, jfr::MetricProfile { metric, profile }) in parsed.profiles.into_iter().enumerate() {
         let labels = series_labels(params, &params.name.app, metric).with("jfr_event", &parsed.jfr_event);
-        if let Some(mut upload) = accept(profile, &labels, context)? {
+        let mut accepted = accept(profile, &labels, context);
+        if let Ok(Some(upload)) = &mut accepted {
             // The Java agent repeats a request until it is answered; recordings hold their own clock ticks.
             let (name, window) = (labels.to_string(), format!("{} {} {index}", params.from_ns, params.until_ns));
             upload.idempotency_key = Some(content_key(&[name.as_bytes(), window.as_bytes(), recording]));
-            uploads.push(upload);
         }
+        ingested.add(accepted)?;
     }
-    Ok(Ingested { uploads, losses })
+    Ok(ingested)
 }
 
 /// A recording holds several metrics, metadata and constants, so it may be larger than one profile.
@@ -239,7 +254,7 @@ fn ingest_stacks(params: &IngestParams, raw: &[u8], context: &mut Context<'_>) -
     };
     let profile = decoded.map_err(bad_format)?;
     let labels = series_labels(params, &named.app, &named.profile_type.name);
-    Ok(accept_named(profile, &named.profile_type, &labels, params, context)?.into())
+    Ingested::one(accept_named(profile, &named.profile_type, &labels, params, context))
 }
 
 fn nanoseconds_per_sample(sample_rate: u32) -> i64 {
@@ -262,7 +277,7 @@ fn ingest_speedscope(params: &IngestParams, raw: &[u8], context: &mut Context<'_
     let plain = unpack(raw, context.limits.profile_size_bytes)?;
     let parts = speedscope::decode(&plain, &decode_limits(context.limits)).map_err(bad_format)?;
     let several = parts.len() > 1;
-    let mut uploads = Vec::new();
+    let mut ingested = Ingested::default();
     for part in parts {
         let app_name =
             if several { format!("{}.{}", params.name.app, part.unit.name()) } else { params.name.app.clone() };
@@ -273,9 +288,9 @@ fn ingest_speedscope(params: &IngestParams, raw: &[u8], context: &mut Context<'_
         }
         let mut profile = part.profile;
         set_sample_type(&mut profile, &named.profile_type);
-        uploads.extend(accept_named(profile, &named.profile_type, &labels, params, context)?);
+        ingested.add(accept_named(profile, &named.profile_type, &labels, params, context))?;
     }
-    Ok(Ingested { uploads, losses: Vec::new() })
+    Ok(ingested)
 }
 
 fn set_sample_type(profile: &mut Profile, profile_type: &ProfileType) {

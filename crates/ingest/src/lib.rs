@@ -22,14 +22,14 @@ pub use limits::IngestLimits;
 pub use params::{Format, IngestParams, ParamError, parse_time};
 pub use push::push;
 pub use rejection::{Reason, Rejection};
-pub use relabel::{RelabelAction, RelabelRule, RelabelRuleError};
+pub use relabel::{BuiltInRules, RelabelAction, RelabelRule, RelabelRuleError, Relabeling};
 
 /// What an upload is judged by, besides its own bytes.
 pub struct Context<'a> {
     /// Limits of the tenant.
     pub limits: &'a IngestLimits,
-    /// The tenant's own relabel rules, applied after the built-in ones.
-    pub relabel: &'a [RelabelRule],
+    /// The rules for its labels.
+    pub relabel: &'a Relabeling,
     /// The present, ns since the Unix epoch.
     pub now_ns: i64,
     /// Source of random profile ids (128 bits each).

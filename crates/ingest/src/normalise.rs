@@ -8,21 +8,23 @@ use argand_model::{
 };
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_map::Entry};
 
-use crate::{Context, Reason, Rejection, labels, relabel};
+use crate::{Context, Reason, Rejection, labels};
 
 /// Turns `profile` into what the store commits, or `None` where nothing is left of it.
 ///
 /// Series labels must be validated; the profile's time is taken as it is. Samples with a negative value or with
 /// zeros only are dropped, equal ones merged, text labels promoted to series labels, span and trace ids kept
-/// beside the rows. Errors: labels that exceed the limits once promoted, names that a profile type cannot hold.
+/// beside the rows. Errors: labels that exceed the limits once promoted, names that a profile type cannot hold,
+/// relabel rules that drop every sample type.
 pub(crate) fn normalise(
     profile: &Profile,
     series: &Labels,
     context: &mut Context<'_>,
 ) -> Result<Option<Upload>, Rejection> {
-    let types = sample_types(profile, series)?;
+    let types = sample_types(profile)?;
     let grouped = Grouped::of(profile, context.limits.stack_depth);
     let mut upload = Upload { stacks: grouped.stacks, ..Upload::default() };
+    let mut is_dropped = false;
     for group in &grouped.groups {
         let promoted = promote(profile, series, &group.labels);
         labels::validate(&promoted, context.limits)?;
@@ -31,14 +33,21 @@ pub(crate) fn normalise(
             if part.stack.is_empty() {
                 continue;
             }
-            let named = relabel::built_in_for_type(&promoted, sample_type.kind);
+            let Some(named) = context.relabel.of_sample_type(&promoted, sample_type.kind, sample_type.unit) else {
+                is_dropped = true;
+                continue;
+            };
+            if !context.relabel.sample_types.is_empty() {
+                labels::validate(&named, context.limits)?;
+            }
             let labels = identity(&labels::storable(&named), sample_type);
             let (time_ns, duration_ns) = (profile.time_ns, profile.duration_ns);
             upload.series.push(SeriesProfile { labels, id: (context.next_id)(), time_ns, duration_ns, ..part });
         }
     }
     if upload.series.is_empty() {
-        return Ok(None);
+        let dropped = || Rejection::new(Reason::DroppedByRelabelRules, format!("relabel rules drop all of {series}"));
+        return if is_dropped { Err(dropped()) } else { Ok(None) };
     }
     upload.symbols = Compaction::new(&profile.symbols, context.limits.symbol_length_bytes).run(&mut upload.stacks);
     Ok(Some(upload))
@@ -52,17 +61,16 @@ struct SampleType<'a> {
     period_unit: &'a str,
 }
 
-fn sample_types<'a>(profile: &'a Profile, series: &Labels) -> Result<Vec<SampleType<'a>>, Rejection> {
+fn sample_types(profile: &Profile) -> Result<Vec<SampleType<'_>>, Rejection> {
     let refuse = |message| Err(Rejection::new(Reason::MalformedProfile, message));
     let (period_kind, period_unit) = (profile.text(profile.period_type.kind), profile.text(profile.period_type.unit));
-    let series_name = series.get(name::NAME).unwrap_or("");
     let mut types = Vec::with_capacity(profile.sample_types.len());
     for value_type in &profile.sample_types {
         let (kind, unit) = (profile.text(value_type.kind), profile.text(value_type.unit));
         if kind.contains('-') {
             return refuse(format!("sample type {kind:?} contains a dash: use an underscore"));
         }
-        if let Some(part) = [series_name, kind, unit, period_kind, period_unit].into_iter().find(|p| p.contains(':')) {
+        if let Some(part) = [kind, unit, period_kind, period_unit].into_iter().find(|p| p.contains(':')) {
             return refuse(format!("{part:?} contains a colon, which separates the parts of a profile type"));
         }
         if kind.is_empty() {

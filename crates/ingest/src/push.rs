@@ -6,7 +6,7 @@ use argand_wire::pprof::{self, PprofError, PprofOptions};
 use argand_wire::{DecodeLimits, LimitError, Quantity};
 use twox_hash::XxHash3_128;
 
-use crate::{Context, IngestLimits, Reason, Rejection, go, labels, normalise, relabel};
+use crate::{Context, IngestLimits, Reason, Rejection, go, labels, normalise};
 
 /// Decodes, relabels, validates and splits one raw profile of a series.
 ///
@@ -91,9 +91,9 @@ pub(crate) fn accept(
     sent: &Labels,
     context: &mut Context<'_>,
 ) -> Result<Option<Upload>, Rejection> {
-    let series = relabel::built_in(&labels::with_service_name(sent));
-    let Some(series) = relabel::relabel(context.relabel, &series) else {
-        return Err(Rejection::new(Reason::DroppedByRelabelRules, format!("relabel rules drop {series}")));
+    let sent = labels::with_service_name(sent);
+    let Some(series) = context.relabel.of_series(&sent) else {
+        return Err(Rejection::new(Reason::DroppedByRelabelRules, format!("relabel rules drop {sent}")));
     };
     let series = labels::with_service_name(&series);
     labels::validate(&series, context.limits)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use argand_ingest::{IngestLimits as ProfileLimits, RelabelRule};
+use argand_ingest::{IngestLimits as ProfileLimits, Relabeling};
 use argand_model::{Dataset, TenantId, TimeRange, Upload};
 
 use crate::error::ApiError;
@@ -124,7 +124,7 @@ pub struct Dependencies {
     /// What a profile may contain.
     pub profile_limits: ProfileLimits,
     /// Relabel rules for all uploads.
-    pub relabel: Arc<[RelabelRule]>,
+    pub relabel: Arc<Relabeling>,
     /// What is running.
     pub build: BuildInfo,
     /// The configuration as YAML with secrets masked: in use, where it differs from the defaults, and the defaults.

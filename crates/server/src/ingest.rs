@@ -130,6 +130,11 @@ pub(crate) fn legacy(
     match with_context(app, |context| argand_ingest::ingest(params, body, context)) {
         Ok(ingested) => {
             app.metrics.lost(&ingested.losses);
+            let metrics = ingested.uploads.len() as u64 + ingested.dropped;
+            for _ in 0..ingested.dropped {
+                let (reason, share) = (Reason::DroppedByRelabelRules.as_str(), raw_bytes as u64 / metrics);
+                app.metrics.discarded(reason, tenant, share);
+            }
             batch.add(ingested.uploads, params.format.as_str(), raw_bytes);
         }
         Err(rejection) => {

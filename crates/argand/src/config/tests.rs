@@ -69,12 +69,14 @@ fn relabel_rules_are_checked_and_named_by_position() {
         load(&ServerOptions { config: Some(path.clone()), ..ServerOptions::default() })
     };
     let config = load_with("  - source_labels: [env]\n    regex: test\n    action: drop\n").unwrap();
-    assert_eq!(config.relabel_rules().unwrap().len(), 1);
+    assert_eq!(config.relabeling().unwrap().series.len(), 1);
     let error = format!(
         "{:#}",
         load_with("  - action: labeldrop\n    regex: a\n  - regex: '('\n    target_label: x\n").unwrap_err()
     );
     assert!(error.contains("relabel[1]"), "{error}");
+    let error = format!("{:#}", load_with("  []\nrelabel_sample_types:\n  - action: keepequal\n").unwrap_err());
+    assert!(error.contains("relabel_sample_types[0]") && error.contains("target_label"), "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod cli;
 mod clients;
+mod config;
 mod durability;
 mod grpc;
 mod http;

@@ -1,7 +1,7 @@
 use argand_wire::pprof;
 
 use super::*;
-use crate::IngestLimits;
+use crate::{IngestLimits, RelabelAction, RelabelRule, Relabeling};
 
 const NOW: i64 = 1_700_000_000_000_000_000;
 
@@ -13,7 +13,7 @@ fn params(query: &[(&str, &str)], content_type: &str) -> IngestParams {
 fn run(params: &IngestParams, body: LegacyBody<'_>) -> Result<Vec<Upload>, Rejection> {
     let limits = IngestLimits::default();
     let mut next_id = || 1;
-    let mut context = Context { limits: &limits, relabel: &[], now_ns: NOW, next_id: &mut next_id };
+    let mut context = Context { limits: &limits, relabel: &Relabeling::default(), now_ns: NOW, next_id: &mut next_id };
     ingest(params, body, &mut context).map(|ingested| ingested.uploads)
 }
 
@@ -138,4 +138,26 @@ fn what_is_no_recording_is_refused() {
     let error = run(&params, LegacyBody::Whole(b"\0LR\0")).unwrap_err();
     assert_eq!(error.reason, Reason::MalformedProfile);
     assert!(error.message.contains("JFR"), "{error}");
+}
+
+#[test]
+fn a_metric_that_rules_drop_leaves_the_others() {
+    let part = |name: &str, unit: &str| {
+        let (frames, weights) = ("[[0]]", "[3]");
+        format!(
+            r#"{{"type":"sampled","name":"{name}","unit":"{unit}","startValue":0,"endValue":3,"samples":{frames},"weights":{weights}}}"#
+        )
+    };
+    let file = format!(
+        r#"{{"$schema":"https://www.speedscope.app/file-format-schema.json","shared":{{"frames":[{{"name":"main"}}]}},"profiles":[{},{}]}}"#,
+        part("time", "seconds"),
+        part("space", "bytes")
+    );
+    let drop_wall = RelabelRule::new(RelabelAction::Drop).sources(["__name__"]).matching("wall").unwrap();
+    let (limits, relabel) = (IngestLimits::default(), Relabeling { series: vec![drop_wall], ..Relabeling::default() });
+    let mut context = Context { limits: &limits, relabel: &relabel, now_ns: NOW, next_id: &mut || 1 };
+    let params = params(&[("name", "shop"), ("format", "speedscope")], "");
+    let ingested = ingest(&params, LegacyBody::Whole(file.as_bytes()), &mut context).unwrap();
+    let types: Vec<_> = ingested.uploads.iter().map(|u| u.series[0].labels.get("__profile_type__")).collect();
+    assert_eq!((types, ingested.dropped), (vec![Some("memory:samples:bytes::")], 1));
 }

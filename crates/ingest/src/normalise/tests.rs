@@ -1,7 +1,7 @@
 use argand_model::{Mapping, ValueType};
 
 use super::*;
-use crate::IngestLimits;
+use crate::{IngestLimits, Relabeling};
 
 /// Frames root first, one value per sample type, labels.
 type Drawn<'a> = (&'a str, &'a [i64], &'a [(&'a str, &'a str)]);
@@ -44,7 +44,11 @@ fn run(profile: &Profile) -> Result<Option<Upload>, Rejection> {
         ids
     };
     let limits = IngestLimits { stack_depth: 3, symbol_length_bytes: 8, ..IngestLimits::default() };
-    normalise(profile, &series(), &mut Context { limits: &limits, relabel: &[], now_ns: 7, next_id: &mut next_id })
+    normalise(
+        profile,
+        &series(),
+        &mut Context { limits: &limits, relabel: &Relabeling::default(), now_ns: 7, next_id: &mut next_id },
+    )
 }
 
 /// One line per row: selected labels, then the stack root first, then the value.
@@ -169,7 +173,7 @@ fn wall_profiles_with_cpu_time_become_cpu_profiles() {
     let wall = series().with("__name__", "wall");
     let limits = IngestLimits::default();
     let mut next_id = || 1;
-    let mut context = Context { limits: &limits, relabel: &[], now_ns: 7, next_id: &mut next_id };
+    let mut context = Context { limits: &limits, relabel: &Relabeling::default(), now_ns: 7, next_id: &mut next_id };
     let upload = normalise(&sent, &wall, &mut context).unwrap().unwrap();
     let types: Vec<_> = upload.series.iter().map(|s| s.labels.get("__profile_type__").unwrap()).collect();
     assert_eq!(types, ["wall:wall:::", "process_cpu:cpu:::"]);

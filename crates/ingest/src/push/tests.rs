@@ -1,7 +1,7 @@
 use argand_model::ValueType;
 
 use super::*;
-use crate::RelabelRule;
+use crate::{RelabelRule, Relabeling};
 
 const NOW: i64 = 1_700_000_000_000_000_000;
 
@@ -17,8 +17,9 @@ fn raw(time_ns: i64) -> Vec<u8> {
 fn run(labels: &[(&str, &str)], raw: &[u8], id: &str, rules: &[RelabelRule]) -> Result<Option<Upload>, Rejection> {
     let pairs: Vec<_> = labels.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect();
     let limits = IngestLimits::default();
+    let relabel = Relabeling { series: rules.to_vec(), ..Relabeling::default() };
     let mut next_id = || 1;
-    push(&pairs, raw, id, &mut Context { limits: &limits, relabel: rules, now_ns: NOW, next_id: &mut next_id })
+    push(&pairs, raw, id, &mut Context { limits: &limits, relabel: &relabel, now_ns: NOW, next_id: &mut next_id })
 }
 
 #[test]
@@ -56,6 +57,31 @@ fn relabel_rules_see_the_series_and_may_drop_it() {
     let strip = RelabelRule::new(LabelDrop).matching("pod|env").unwrap();
     let upload = run(&labels, &raw(NOW), "", &[strip]).unwrap().unwrap();
     assert_eq!(upload.series[0].labels.get("pod"), None);
+}
+
+#[test]
+fn rules_may_drop_one_sample_type_or_all_of_them() {
+    use crate::RelabelAction::{Drop, Replace};
+    let mut profile = Profile { time_ns: NOW, ..Profile::default() };
+    let strings = &mut profile.symbols.strings;
+    let bytes = strings.push("bytes");
+    profile.sample_types =
+        ["alloc_space", "inuse_space"].map(|kind| ValueType { kind: strings.push(kind), unit: bytes }).into();
+    let main = profile.symbols.push_named_location("main");
+    profile.samples.push([main], &[10, 20], &[]);
+    let pairs = [("__name__".to_owned(), "memory".to_owned())];
+    let types_left = |sample_types: Vec<RelabelRule>| {
+        let (limits, relabel) = (IngestLimits::default(), Relabeling { sample_types, ..Relabeling::default() });
+        let mut context = Context { limits: &limits, relabel: &relabel, now_ns: NOW, next_id: &mut || 1 };
+        let upload = push(&pairs, &pprof::encode(&profile), "", &mut context).map_err(|rejection| rejection.reason)?;
+        let series = upload.map(|upload| upload.series).unwrap_or_default();
+        Ok(series.iter().map(|s| s.labels.get("__profile_type__").unwrap_or("").to_owned()).collect::<Vec<_>>())
+    };
+    let drop = |pattern| RelabelRule::new(Drop).sources(["__type__", "__unit__"]).matching(pattern).unwrap();
+    assert_eq!(types_left(vec![drop("alloc_.*;bytes")]), Ok(vec!["memory:inuse_space:bytes::".to_owned()]));
+    assert_eq!(types_left(vec![drop(".*;bytes")]), Err(Reason::DroppedByRelabelRules));
+    let nameless = RelabelRule::new(Replace).target("__name__").replacement("a:b").check().unwrap();
+    assert_eq!(types_left(vec![nameless]), Err(Reason::InvalidLabels));
 }
 
 #[test]

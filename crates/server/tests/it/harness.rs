@@ -151,7 +151,7 @@ pub(crate) async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> Tes
         clock: Arc::new(|| NOW_MS * 1_000_000),
         next_id: Arc::new(move || u128::from(next_id.fetch_add(1, Ordering::Relaxed))),
         profile_limits: argand_ingest::IngestLimits::default(),
-        relabel: Arc::from([]),
+        relabel: Arc::default(),
         build: BuildInfo { version: "1.2.3", revision: "abc", date: "" },
         config_text: ConfigText { current: "password: <masked>\n".into(), ..ConfigText::default() },
         readings: Vec::new(),
