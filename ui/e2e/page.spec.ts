@@ -90,6 +90,20 @@ test.describe('errors', () => {
     await expect(page.locator('.flame-panel .status')).toContainText('Total 1 s');
   });
 
+  test('damaged bytes of a large answer too', async ({ page }) => {
+    await page.route('**/api/v1/flamegraph?*', (route) => route.fulfill({ body: Buffer.alloc(1 << 20, 'AFG1') }));
+    await page.goto(`./?${new URLSearchParams({ service: service('shop'), type: CPU })}`);
+    await expect(page.locator('.flame-panel [role=alert]')).toContainText('checksum mismatch');
+    expect(page.workers().length).toBe(1);
+  });
+
+  test('a worker that cannot be loaded is said', async ({ page }) => {
+    await page.route('**/assets/flame-worker-*', (route) => route.fulfill({ status: 404, body: '' }));
+    await page.route('**/api/v1/flamegraph?*', (route) => route.fulfill({ body: Buffer.alloc(1 << 20, 'AFG1') }));
+    await page.goto(`./?${new URLSearchParams({ service: service('shop'), type: CPU })}`);
+    await expect(page.locator('.flame-panel [role=alert]')).toContainText('a part of this page cannot be loaded');
+  });
+
   test('damaged bytes are refused, not drawn', async ({ page }) => {
     await page.route('**/api/v1/flamegraph?*', (route) => route.fulfill({ body: 'AFG1 and then nonsense' }));
     await page.goto(`./?${new URLSearchParams({ service: service('shop'), type: CPU })}`);

@@ -1,5 +1,5 @@
 import { address, barPosition, canvas, colourAt, expect, focused, open, options, tableRows, test } from './page.ts';
-import { ALLOC, CPU, DEEP, service, WIDE } from './seed.ts';
+import { ALLOC, CPU, DEEP, HUGE, service, WIDE } from './seed.ts';
 
 test.describe('values', () => {
   test('shares are 70, 20 and 10 percent, everywhere', async ({ page }) => {
@@ -286,6 +286,29 @@ test.describe('size', () => {
     await expect(status).toContainText(/20.002 nodes/);
     await expect(status).not.toContainText('folded');
     expect(address(page).get('nodes')).toBe('65536');
+  });
+
+  test('a large answer is read by a worker, a small one is not, and what came too late is not shown', async ({ page }) => {
+    await open(page, service('many'));
+    expect(page.workers().length).toBe(0);
+    await page.locator('.flame-panel .status').getByRole('button', { name: /Show up to/ }).click();
+    await expect(page.locator('.flame-panel .status')).toContainText(/20.002 nodes/);
+    expect(page.workers().length).toBe(0);
+
+    await page.goto('about:blank');
+    await open(page, service('huge'), { nodes: '262144' });
+    await expect(page.locator('.flame-panel .status')).toContainText(new RegExp(`${HUGE / 1000}.002 nodes`));
+    expect(page.workers().length).toBe(1);
+    const at = await barPosition(page, 0.5, 1);
+    await page.mouse.move(at.x, at.y);
+    await expect(page.locator('.tooltip-name')).toHaveText('main');
+    await page.getByRole('button', { name: 'Refresh', exact: true }).click();
+    await page.getByRole('button', { name: /^Service:/ }).click();
+    await page.keyboard.type(service('shop'));
+    await page.keyboard.press('Enter');
+    await expect(page.locator('.flame-panel .status')).toContainText('6 nodes');
+    await expect.poll(() => page.workers().length).toBeLessThan(2);
+    await expect(page.locator('.flame-panel .status')).toContainText('6 nodes');
   });
 
   test('a long table renders only what is visible', async ({ page }) => {

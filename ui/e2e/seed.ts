@@ -7,7 +7,7 @@
 export const CPU = 'process_cpu:cpu:nanoseconds:cpu:nanoseconds';
 export const ALLOC = 'memory:alloc_space:bytes::';
 
-const SERVICES = ['shop', 'cart', 'deep', 'wide', 'many'] as const;
+const SERVICES = ['shop', 'cart', 'deep', 'wide', 'many', 'huge'] as const;
 
 /** Name of a service of this run. */
 export function service(name: (typeof SERVICES)[number]): string {
@@ -18,6 +18,8 @@ export function service(name: (typeof SERVICES)[number]): string {
 export const DEEP = 300;
 /** Functions of the service that has more than are shown at first; a seventh of them has the least weight. */
 export const MANY = 20_000;
+/** Functions of a service whose whole graph is large enough for a worker. */
+export const HUGE = 60_000;
 /** Functions of the wide service. */
 export const WIDE = 1000;
 
@@ -39,8 +41,14 @@ export default async function seed(): Promise<void> {
   const wide = Array.from({ length: WIDE }, (_, i) => `main;f${String(i).padStart(4, '0')} 1`);
   await ingest(base, `${service('wide')}.cpu`, wide);
   const many = Array.from({ length: MANY }, (_, i) => `main;f${i} ${1 + (i % 7)}`);
-  for (let at = 0; at < MANY; at += 10_000) await ingest(base, `${service('many')}.cpu`, many.slice(at, at + 10_000));
+  await ingestInParts(base, `${service('many')}.cpu`, many);
+  await ingestInParts(base, `${service('huge')}.cpu`, Array.from({ length: HUGE }, (_, i) => `main;package.function${i} 1`));
   await visible(base);
+}
+
+/** The server takes no more than 16,000 samples in one profile. */
+async function ingestInParts(base: string, name: string, stacks: string[]): Promise<void> {
+  for (let at = 0; at < stacks.length; at += 10_000) await ingest(base, name, stacks.slice(at, at + 10_000));
 }
 
 async function ingest(base: string, name: string, stacks: string[]): Promise<void> {

@@ -1,6 +1,8 @@
 /** The server's `/api/v1`, found relative to the page so that any base path works. */
-import { decodeFlame, layoutFlame, type Flame } from '../flame-core/index.ts';
+import type { Flame } from '../flame-core/index.ts';
 import type { TimeRange } from '../state/time.ts';
+import { markTime } from '../state/timing.ts';
+import { jobs } from '../worker/run.ts';
 
 /** An answer that is not a success, in words that can be shown. */
 export class ApiError extends Error {
@@ -92,8 +94,14 @@ export async function fetchFlame(
 ): Promise<FlameAnswer> {
   const parameters = { ...range, query, max_nodes: String(maxNodes) };
   const response = await get('flamegraph', parameters, FLAME_TYPE, signal);
-  const bytes = await readBody(response, progress);
-  return { flame: layoutFlame(decodeFlame(bytes)), unit: response.headers.get('X-Argand-Unit') ?? 'count' };
+  const bytes = await readBody(response, (received) => {
+    jobs.expect(received);
+    progress(received);
+  });
+  markTime('argand-flame-received');
+  const flame = await jobs.run({ bytes }, signal);
+  markTime('argand-flame-ready');
+  return { flame, unit: response.headers.get('X-Argand-Unit') ?? 'count' };
 }
 
 /** Address of the pprof download of a query. */

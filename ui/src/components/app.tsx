@@ -96,6 +96,7 @@ const SHORTCUTS: Record<string, () => void> = {
 
 /** Focuses an element; if the present view mode hides it, shows both panes first. */
 function showAndFocus(hiddenIn: 'flame' | 'table', element: () => HTMLElement | null | undefined): void {
-  if (state.peek().view === hiddenIn) update({ view: 'both' });
+  if (state.peek().view !== hiddenIn) return element()?.focus();
+  update({ view: 'both' });
   requestAnimationFrame(() => element()?.focus());
 }

@@ -33,6 +33,7 @@ import { palette } from '../state/theme.ts';
 import { NODE_CHOICES, type Span } from '../state/url.ts';
 import { CloseIcon } from './icons.tsx';
 import { copyText, ErrorNote } from './notes.tsx';
+import { markTime } from '../state/timing.ts';
 
 /** The chart on the page; null while it is not shown. */
 export const chart = signal<FlameChart | null>(null);
@@ -130,7 +131,9 @@ function ChartHost({ stale, hidden }: { stale: boolean; hidden: boolean }): JSX.
     widget?.setFlame(tree);
     widget?.setSearch(searchSet.peek());
     widget?.setSelected(selectedSet.peek());
-    if (tree !== null) widget?.showView(toView(tree, zoomNode.peek(), span.peek()), false);
+    if (tree === null || widget === null) return;
+    widget.showView(toView(tree, zoomNode.peek(), span.peek()), false);
+    requestAnimationFrame(() => markTime('argand-flame-painted'));
   });
   useSignalEffect(() => {
     const tree = currentFlame.value;
