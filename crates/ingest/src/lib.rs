@@ -14,6 +14,7 @@ mod params;
 mod push;
 mod rejection;
 mod relabel;
+mod source_link;
 mod strings;
 
 pub use app::{AppName, AppNameError};

@@ -6,7 +6,7 @@ use argand_wire::pprof::{self, PprofError, PprofOptions};
 use argand_wire::{DecodeLimits, LimitError, Quantity};
 use twox_hash::XxHash3_128;
 
-use crate::{Context, IngestLimits, Reason, Rejection, go, labels, normalise};
+use crate::{Context, IngestLimits, Reason, Rejection, go, labels, normalise, source_link};
 
 /// Decodes, relabels, validates and splits one raw profile of a series.
 ///
@@ -104,6 +104,7 @@ pub(crate) fn accept(
     if go::is_go(&profile, &series) {
         go::repair(&mut profile);
     }
+    source_link::attach(&mut profile, &series, context.limits)?;
     normalise::normalise(&profile, &series, context)
 }
 

@@ -1,8 +1,10 @@
 use argand_server::StorageError;
+use argand_server::proto::types::v1::LabelPair;
 use buffa::Message;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
+use serde_json::json;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 
@@ -197,4 +199,21 @@ async fn doubled_slashes_and_base_paths_reach_the_same_place() {
     }
     assert_eq!(server.post("//ingest?name=a.cpu", "text/plain", "main 1").await.status, 200);
     assert_eq!(server.stored().len(), 4);
+}
+
+#[tokio::test]
+async fn the_source_of_a_service_is_kept_with_its_mappings() {
+    let server = start().await;
+    let mut shop = series("shop", cpu_profile(&[("main;work", 3)]));
+    for (name, value) in [("service_repository", "https://example.org/shop"), ("service_git_ref", "v1")] {
+        shop.labels.push(LabelPair { name: name.into(), value: value.into(), ..Default::default() });
+    }
+    assert_eq!(server.push(&push_request(vec![shop])).await.status, 200);
+    let selector = "{service_git_ref=\"v1\"}";
+    let question = json!({"profile_typeID": CPU, "label_selector": selector, "start": NOW_MS - 60_000, "end": NOW_MS});
+    let answer = server.rpc_ok("querier.v1.QuerierService/SelectMergeProfile", question).await;
+    let strings = answer["stringTable"].as_array().unwrap();
+    let index: usize = answer["mapping"][0]["buildId"].as_str().unwrap().parse().unwrap();
+    let link: serde_json::Value = serde_json::from_str(strings[index].as_str().unwrap()).unwrap();
+    assert_eq!(link, json!({"repository": "https://example.org/shop", "git_ref": "v1"}));
 }
