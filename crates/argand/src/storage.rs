@@ -68,6 +68,11 @@ impl Storage for StoreStorage {
         Ok(snapshot.datasets)
     }
 
+    fn time_range(&self, tenant: &TenantId) -> Option<TimeRange> {
+        let stats = self.0.tenant(tenant).stats();
+        Some(TimeRange { start_ns: stats.oldest_ns?, end_ns: stats.newest_ns? })
+    }
+
     fn ready(&self) -> Result<(), String> {
         self.0.probe_commit().map_err(|error| error.to_string())
     }

@@ -43,9 +43,7 @@ pub use flamegraph::FlameGraph;
 pub use heatmap::{Heatmap, HeatmapPoints, HeatmapQuery, HeatmapSeries, HeatmapSlot, heatmap};
 pub use id::{format_profile_id, format_span_id, format_trace_id, parse_profile_id, parse_span_id, parse_trace_id};
 pub use merge::{Filter, merge};
-pub use metadata::{
-    Service, Stats, is_legacy_label_name, label_names, label_values, profile_types, series_labels, services, stats,
-};
+pub use metadata::{Service, is_legacy_label_name, label_names, label_values, profile_types, series_labels, services};
 pub use pprof_export::{GoPgo, export_pprof};
 pub use render::{RenderMetadata, Timeline, timeline_step_seconds};
 pub use select::{Part, Selection, select};

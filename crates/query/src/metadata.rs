@@ -15,19 +15,6 @@ pub struct Service {
     pub profile_types: Vec<ProfileType>,
 }
 
-/// How much a selection covers and since when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Number of series with a profile.
-    pub series_count: u64,
-    /// Number of profiles.
-    pub profile_count: u64,
-    /// Number of rows.
-    pub row_count: u64,
-    /// Time of the first and the last profile in ns since the Unix epoch; `None` when there is none.
-    pub time_ns: Option<(i64, i64)>,
-}
-
 /// Profile types, distinct and sorted by id bytewise; malformed ones are skipped.
 pub fn profile_types(selection: &Selection) -> Vec<ProfileType> {
     let texts: BTreeSet<&str> = series(selection).filter_map(|labels| labels.get(name::PROFILE_TYPE)).collect();
@@ -66,21 +53,6 @@ pub fn services(selection: &Selection) -> Vec<Service> {
         profile_types: types.into_iter().filter_map(|text| text.parse().ok()).collect(),
     };
     types.into_iter().map(service).collect()
-}
-
-/// Counts and time span of a selection.
-pub fn stats(selection: &Selection) -> Stats {
-    let times = selection.parts.iter().flat_map(|part| part.profiles.iter().map(|&i| part.table.time_ns[i as usize]));
-    let span = |span: Option<(i64, i64)>, time: i64| {
-        let (first, last) = span.unwrap_or((time, time));
-        Some((first.min(time), last.max(time)))
-    };
-    Stats {
-        series_count: series(selection).collect::<BTreeSet<_>>().len() as u64,
-        profile_count: selection.profile_count(),
-        row_count: selection.row_count(),
-        time_ns: times.fold(None, span),
-    }
 }
 
 /// Whether a label name is one that clients without UTF-8 support understand: `[a-zA-Z_][a-zA-Z0-9_]*`.

@@ -66,16 +66,6 @@ impl Selection {
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
-
-    /// Number of profiles that match.
-    pub fn profile_count(&self) -> u64 {
-        self.parts.iter().map(|part| part.profiles.len() as u64).sum()
-    }
-
-    /// Number of their rows.
-    pub fn row_count(&self) -> u64 {
-        self.parts.iter().map(Part::row_count).sum()
-    }
 }
 
 /// Finds the profiles in `range` whose series all `matchers` accept.

@@ -19,6 +19,9 @@ pub trait Storage: Send + Sync {
     /// Datasets of a tenant that may hold profiles in `range`.
     fn datasets(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<Arc<dyn Dataset>>, StorageError>;
 
+    /// From the first profile of a tenant to the last, `None` where it has none. Cheap: no profile is read.
+    fn time_range(&self, tenant: &TenantId) -> Option<TimeRange>;
+
     /// Whether writes can be taken; otherwise the reason.
     fn ready(&self) -> Result<(), String>;
 

@@ -68,13 +68,6 @@ fn only_what_has_a_profile_in_the_range_counts() {
 }
 
 #[test]
-fn stats_count_and_span() {
-    let expected = Stats { series_count: 3, profile_count: 4, row_count: 5, time_ns: Some((1_000, 4_000)) };
-    assert_eq!(stats(&everything()), expected);
-    assert_eq!(stats(&Selection::default()), Stats::default());
-}
-
-#[test]
 fn legacy_names() {
     for name in ["a", "_", "__name__", "A9"] {
         assert!(is_legacy_label_name(name), "{name}");

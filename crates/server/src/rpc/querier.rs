@@ -289,16 +289,13 @@ impl pb::QuerierService for Querier {
         _: ServiceRequest<'_, types::GetProfileStatsRequest>,
     ) -> ServiceResult<types::GetProfileStatsResponse> {
         let tenant = self.0.tenancy.one(ctx.headers())?;
-        let all = argand_model::TimeRange::ALL;
-        let stats = ask(&self.0, vec![tenant], all, move |datasets, control| {
-            argand_query::select(datasets, &[], all, control).map(|found| argand_query::stats(&found))
-        })
-        .await?;
-        let (oldest_ns, newest_ns) = stats.time_ns.unwrap_or((0, 0));
+        let storage = self.0.parts.storage.clone();
+        let range = self.0.query_pool.run(move |_| storage.time_range(&tenant)).await?;
+        let ms = |ns: i64| ns.div_euclid(1_000_000);
         Response::ok(types::GetProfileStatsResponse {
-            data_ingested: stats.time_ns.is_some(),
-            oldest_profile_time: oldest_ns.div_euclid(1_000_000),
-            newest_profile_time: newest_ns.div_euclid(1_000_000),
+            data_ingested: range.is_some(),
+            oldest_profile_time: range.map_or(0, |range| ms(range.start_ns)),
+            newest_profile_time: range.map_or(0, |range| ms(range.end_ns)),
             ..Default::default()
         })
     }

@@ -36,6 +36,8 @@ pub(crate) struct MemoryStorage {
     pub(crate) panics: AtomicBool,
     /// Calls that write.
     pub(crate) appends: AtomicU64,
+    /// Calls that read profiles.
+    pub(crate) reads: AtomicU64,
     gate: Arc<RwLock<()>>,
 }
 
@@ -76,9 +78,17 @@ impl Storage for MemoryStorage {
     }
 
     fn datasets(&self, tenant: &TenantId, _: TimeRange) -> Result<Vec<Arc<dyn Dataset>>, StorageError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let uploads = self.uploads.lock().unwrap();
         let own = uploads.iter().filter(|(owner, _)| owner == tenant);
         Ok(own.map(|(_, upload)| Arc::new(MemoryDataset::of_upload(upload)) as Arc<dyn Dataset>).collect())
+    }
+
+    fn time_range(&self, tenant: &TenantId) -> Option<TimeRange> {
+        let uploads = self.uploads.lock().unwrap();
+        let own = uploads.iter().filter(|(owner, _)| owner == tenant).flat_map(|(_, upload)| &upload.series);
+        let times: Vec<i64> = own.map(|series| series.time_ns).collect();
+        Some(TimeRange { start_ns: *times.iter().min()?, end_ns: *times.iter().max()? })
     }
 
     fn ready(&self) -> Result<(), String> {

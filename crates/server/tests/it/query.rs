@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use buffa::Message;
 use http::Method;
 use serde_json::{Value, json};
@@ -43,7 +45,10 @@ async fn metadata() {
         server.rpc_ok(&querier("Series"), series).await,
         json!({"labelsSet": [{"labels": [{"name": "__profile_type__", "value": CPU}, {"name": "service_name", "value": "shop"}]}]})
     );
+    let reads = || server.storage.reads.load(Ordering::Relaxed);
+    let reads_before = reads();
     let stats = server.rpc_ok(&querier("GetProfileStats"), json!({})).await;
+    assert_eq!(reads(), reads_before, "it costs no reading of profiles, however many there are");
     let time = NOW_MS.to_string();
     assert_eq!(stats, json!({"dataIngested": true, "oldestProfileTime": time, "newestProfileTime": time}));
 }
