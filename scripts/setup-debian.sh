@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need on Debian 12 or newer, as root or through sudo. Does nothing that is done.
 #
-#   scripts/setup-debian.sh run     what a build needs: C compiler, make, Node.js with npm, Rust
+#   scripts/setup-debian.sh run     what a build needs: C compiler, clang for BPF, libelf, zlib, make, Node.js with npm, Rust
 #   scripts/setup-debian.sh test    also what the tests use: Chromium, and the runtimes of the client programs
 #                                   (Python with venv, JDK with Maven, Go); one that cannot be had is told and left out
 #
@@ -63,6 +63,11 @@ set_up_compilers() {
   have cc && echo 'int main(void){return 0;}' | cc -x c -o /dev/null - 2>/dev/null || wanted+=(gcc libc6-dev)
   have make || wanted+=(make)
   have curl || wanted+=(curl)
+  # For the profiler's kernel side, and for libbpf, which loads it.
+  have clang || wanted+=(clang)
+  have pkg-config || wanted+=(pkg-config)
+  [[ -e /usr/include/libelf.h ]] || wanted+=(libelf-dev)
+  [[ -e /usr/include/zlib.h ]] || wanted+=(zlib1g-dev)
   [[ -e /etc/ssl/certs/ca-certificates.crt ]] || wanted+=(ca-certificates)
   [[ ${#wanted[@]} == 0 ]] || apt_install "${wanted[@]}" || fail "the build needs: ${wanted[*]}"
 }
