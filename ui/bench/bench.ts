@@ -100,6 +100,7 @@ function columnFrames(flame: Flame, search: NodeSet | null): { frames: Frames; p
     selected: null,
     focus: NONE,
     hover: NONE,
+    brush: null,
   };
   let painted = 0;
   const frames = timeFrames(context, flame, (range, scrollTop) => {

@@ -215,6 +215,33 @@ test.describe('zoom', () => {
     await expect.poll(() => address(page).get('span')).toBeNull();
   });
 
+  test('shift and drag zoom to a part', async ({ page }) => {
+    await open(page, service('shop'));
+    const [from, to] = [await barPosition(page, 0.2, 4), await barPosition(page, 0.6, 4)];
+    await page.keyboard.down('Shift');
+    await page.mouse.move(from.x, from.y);
+    await page.mouse.down();
+    await page.mouse.move(to.x, to.y, { steps: 5 });
+    await page.mouse.up();
+    await page.keyboard.up('Shift');
+    await expect.poll(() => address(page).get('span')).not.toBeNull();
+    const [left, right] = address(page).get('span')!.split('_').map(Number);
+    expect(left).toBeCloseTo(0.2, 2);
+    expect(right).toBeCloseTo(0.6, 2);
+  });
+
+  test('the way to the zoomed bar leads back', async ({ page }) => {
+    await open(page, service('shop'));
+    const parse = await barPosition(page, 0.3, 3);
+    await page.mouse.click(parse.x, parse.y);
+    const way = page.getByRole('navigation', { name: 'Zoomed to' });
+    await expect(way.getByRole('listitem')).toHaveText(['total', 'main', 'handle', 'parse70.0 %', 'Show all']);
+    await way.getByRole('button', { name: 'handle' }).click();
+    await expect(way.getByRole('listitem')).toHaveText(['total', 'main', 'handle90.0 %', 'Show all']);
+    await way.getByRole('button', { name: 'total' }).click();
+    await expect(way).toHaveCount(0);
+  });
+
   test('the menu searches, zooms and resets', async ({ page }) => {
     await open(page, service('shop'));
     const handle = await barPosition(page, 0.3, 2);
@@ -230,6 +257,70 @@ test.describe('zoom', () => {
     await page.getByRole('menuitem', { name: 'Reset view' }).click();
     await expect(page.locator('.breadcrumb')).toHaveCount(0);
     await expect(page.getByTestId('matches')).toHaveCount(0);
+  });
+});
+
+test.describe('other trees of the same profile', () => {
+  test('focus shows only what a function calls, and stays in the link', async ({ page }) => {
+    await open(page, service('shop'));
+    const handle = await barPosition(page, 0.3, 2);
+    await page.mouse.click(handle.x, handle.y, { button: 'right' });
+    await page.getByRole('menuitem', { name: 'Focus on this function' }).click();
+    const status = page.locator('.flame-panel .status');
+    await expect(status).toContainText('Total 900 ms');
+    await expect(page.locator('.focus-bar')).toContainText(/handle\s*90.0 % of everything/);
+    expect(address(page).get('focus')).toBe('handle');
+    await page.reload();
+    await expect(status).toContainText('Total 900 ms');
+    await page.getByRole('button', { name: 'Show everything' }).click();
+    await expect(status).toContainText('Total 1 s');
+    await page.goBack();
+    await expect(status).toContainText('Total 900 ms');
+  });
+
+  test('a focused function that is missing is said', async ({ page }) => {
+    await open(page, service('shop'), { focus: 'nowhere' });
+    await expect(page.getByText('The focused function is not in this profile.')).toBeVisible();
+  });
+
+  test('collapsed recursion is one bar', async ({ page }) => {
+    await open(page, service('walk'));
+    const status = page.locator('.flame-panel .status');
+    await expect(status).toContainText('5 levels');
+    await page.getByRole('button', { name: 'Collapse recursion' }).click();
+    await expect(status).toContainText('4 levels');
+    await expect(status).toContainText('6 nodes');
+    expect(address(page).get('collapse')).toBe('1');
+    const visit = await barPosition(page, 0.45, 3);
+    await page.mouse.move(visit.x, visit.y);
+    await expect(page.locator('.tooltip-name')).toHaveText('visit');
+    await expect(page.locator('.tooltip tr').first()).toContainText('300 ms');
+  });
+
+  test('callers and callees follow the table', async ({ page }) => {
+    await open(page, service('walk'), { dir: 'sandwich' });
+    await expect(page.getByText('Select a function in the table')).toBeVisible();
+    await page.locator('.grid-space [role=row]', { hasText: 'walk' }).click();
+    await expect(page.getByRole('heading', { name: 'Callers of walk' })).toBeVisible();
+    const spoken = (list: string) => page.locator(`#${list}-nodes [role=treeitem]`).allTextContents();
+    await expect.poll(() => spoken('callers')).toEqual([
+      'walk, 100 % total, 0 % self, level 1, root',
+      'main, 100 % total, 100 % self, level 2, child 1 of 1',
+    ]);
+    await page.locator('.grid-space [role=row]', { hasText: 'parse' }).click();
+    await expect.poll(async () => (await spoken('callers'))[1]).toBe('load, 100 % total, 0 % self, level 2, child 1 of 1');
+    await expect.poll(() => spoken('callees')).toEqual(['parse, 100 % total, 100 % self, level 1, root']);
+    expect(address(page).get('dir')).toBe('sandwich');
+  });
+
+  test('the menu turns to callers and callees', async ({ page }) => {
+    await open(page, service('shop'));
+    const idle = await barPosition(page, 0.95, 2);
+    await page.mouse.click(idle.x, idle.y, { button: 'right' });
+    await page.getByRole('menuitem', { name: 'Callers and callees' }).click();
+    await expect(page.getByRole('heading', { name: 'Callees of idle' })).toBeVisible();
+    await page.goBack();
+    await expect(canvas(page)).toBeVisible();
   });
 });
 

@@ -7,7 +7,7 @@
 export const CPU = 'process_cpu:cpu:nanoseconds:cpu:nanoseconds';
 export const ALLOC = 'memory:alloc_space:bytes::';
 
-const SERVICES = ['shop', 'cart', 'deep', 'wide', 'many', 'huge'] as const;
+const SERVICES = ['shop', 'cart', 'deep', 'wide', 'many', 'huge', 'walk'] as const;
 
 /** Name of a service of this run. */
 export function service(name: (typeof SERVICES)[number]): string {
@@ -43,6 +43,7 @@ export default async function seed(): Promise<void> {
   const many = Array.from({ length: MANY }, (_, i) => `main;f${i} ${1 + (i % 7)}`);
   await ingestInParts(base, `${service('many')}.cpu`, many);
   await ingestInParts(base, `${service('huge')}.cpu`, Array.from({ length: HUGE }, (_, i) => `main;package.function${i} 1`));
+  await ingest(base, `${service('walk')}.cpu`, ['main;walk;visit 10', 'main;walk;walk;visit 20', 'main;walk;walk;walk 30', 'main;load;parse 40']);
   await visible(base);
 }
 

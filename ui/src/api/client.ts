@@ -99,7 +99,7 @@ export async function fetchFlame(
     progress(received);
   });
   markTime('argand-flame-received');
-  const flame = await jobs.run({ bytes }, signal);
+  const flame = await jobs.run({ source: bytes, steps: [] }, signal);
   markTime('argand-flame-ready');
   return { flame, unit: response.headers.get('X-Argand-Unit') ?? 'count' };
 }

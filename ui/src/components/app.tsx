@@ -1,13 +1,14 @@
 /** The page: header, timeline, toolbar, flame graph and table. */
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { flameState, flameSummary, refresh, servicesState, state, timelineState, topState, update } from '../state/store.ts';
-import { chart, FlamePanel } from './flame-panel.tsx';
+import { flameState, hasNoData, refresh, servicesState, state, timelineState, topState, update } from '../state/store.ts';
+import { FlamePanel } from './flame-panel.tsx';
+import { chart } from './graph.tsx';
 import { Header } from './header.tsx';
 import { HelpDialog, helpOpen } from './help.tsx';
-import { ErrorNote, NoDataNote, NoServiceNote } from './notes.tsx';
+import { copyText, ErrorNote, NoDataNote, NoServiceNote } from './notes.tsx';
 import { Timeline } from './timeline.tsx';
-import { goToMatch, SEARCH_ID, Toolbar } from './toolbar.tsx';
+import { SEARCH_ID, Toolbar } from './toolbar.tsx';
 import { TABLE_ID, TopTable } from './top-table.tsx';
 
 export function App(): JSX.Element {
@@ -48,7 +49,7 @@ function Content(): JSX.Element {
     <>
       <Timeline />
       <Toolbar />
-      {flameSummary.value?.total === 0 ? (
+      {hasNoData.value ? (
         <section class="panel message-panel" aria-label="No data">
           <NoDataNote />
         </section>
@@ -84,13 +85,15 @@ function onShortcut(event: KeyboardEvent): void {
 const SHORTCUTS: Record<string, () => void> = {
   '/': () => document.getElementById(SEARCH_ID)?.focus(),
   '?': () => (helpOpen.value = true),
-  n: () => goToMatch(1),
-  p: () => goToMatch(-1),
+  n: () => chart.peek()?.goToMatch(1),
+  p: () => chart.peek()?.goToMatch(-1),
   g: () => showAndFocus('table', () => chart.peek()?.canvas),
   t: () => {
     if (document.activeElement?.id === TABLE_ID) showAndFocus('table', () => chart.peek()?.canvas);
     else showAndFocus('flame', () => document.getElementById(TABLE_ID));
   },
+  s: () => update({ shape: state.peek().shape === 'sandwich' ? 'icicle' : 'sandwich' }),
+  c: () => state.peek().selected !== '' && void copyText(state.peek().selected),
   r: refresh,
 };
 

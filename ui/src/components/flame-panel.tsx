@@ -1,17 +1,16 @@
-/** The flame graph with its tooltip, menu, breadcrumb and status line. */
-import { signal, useSignalEffect } from '@preact/signals';
+/** The flame graph with what is done to it above, and its breadcrumb and status line. */
+import { computed, useSignalEffect } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import {
-  FlameChart,
-  isFolded,
   nameOf,
-  NONE,
+  nameTail,
   pathKey,
+  pathTo,
   totalOf,
-  type ChartEvents,
   type ChartView,
   type Flame,
+  type FlameChart,
+  type Orientation,
 } from '../flame-core/index.ts';
 import { formatCount, formatShare, formatValue } from '../format/units.ts';
 import {
@@ -19,48 +18,57 @@ import {
   field,
   flameState,
   flameSummary,
-  searchSet,
+  focusShare,
   searchWeight,
   selectedSet,
   selectedWeight,
   state,
-  totalsByName,
   unit,
   update,
   zoomNode,
 } from '../state/store.ts';
-import { palette } from '../state/theme.ts';
-import { NODE_CHOICES, type Span } from '../state/url.ts';
-import { CloseIcon } from './icons.tsx';
-import { copyText, ErrorNote } from './notes.tsx';
 import { markTime } from '../state/timing.ts';
+import { NODE_CHOICES, type Span } from '../state/url.ts';
+import { chart, Graph, Menu, Tooltip } from './graph.tsx';
+import { CloseIcon } from './icons.tsx';
+import { ErrorNote } from './notes.tsx';
+import { Sandwich } from './sandwich.tsx';
 
-/** The chart on the page; null while it is not shown. */
-export const chart = signal<FlameChart | null>(null);
-
-interface NodeAt {
-  node: number;
-  x: number;
-  y: number;
-}
-
-const hover = signal<NodeAt | null>(null);
-const menu = signal<NodeAt | null>(null);
-
-const orientation = field('orientation');
-const colourBy = field('colourBy');
 const span = field('span');
+const shape = field('shape');
+const orientation = computed((): Orientation => (shape.value === 'flame' ? 'flame' : 'icicle'));
 
 export function FlamePanel(): JSX.Element {
   const { error, loading, received, value } = flameState.value;
+  const isSandwich = shape.value === 'sandwich';
+  const isMissing = value !== null && value.nodeCount === 0;
+  useSignalEffect(followAddress);
   return (
     <section class={`panel flame-panel root-${orientation.value === 'icicle' ? 'above' : 'below'}`} aria-label="Flame graph">
       {loading && <Progress received={received} />}
+      <FocusBar />
       <div class="flame-body">
-        <ChartHost stale={loading && value !== null} hidden={error !== null || value === null} />
+        {isSandwich ? (
+          <Sandwich />
+        ) : (
+          <Graph
+            id="flame"
+            label="Flame graph"
+            tree={currentFlame}
+            orientation={orientation}
+            selected={selectedSet}
+            stale={loading && value !== null}
+            hidden={error !== null || value === null || isMissing}
+            primary={true}
+            onFocus={selectFocused}
+            onView={rememberView}
+            onTree={showRemembered}
+          />
+        )}
         {error !== null && <ErrorNote error={error} />}
+        {isMissing && <p class="note muted">The focused function is not in this profile.</p>}
       </div>
-      <Breadcrumb />
+      {!isSandwich && <Breadcrumb />}
       <StatusLine />
       <Tooltip />
       <Menu />
@@ -76,23 +84,27 @@ function Progress({ received }: { received: number }): JSX.Element {
   );
 }
 
-const EVENTS: ChartEvents = {
-  hover: (node, x, y) => (hover.value = node === NONE ? null : { node, x, y }),
-  focus: (node) => {
-    const tree = currentFlame.peek();
-    if (tree !== null) update({ selected: node === 0 ? '' : nameOf(tree, node) }, 'replace');
-  },
-  view: (view) => {
-    const tree = currentFlame.peek();
-    if (tree !== null) rememberView(tree, view);
-  },
-  menu: (node, x, y) => (menu.value = { node, x, y }),
-};
+function selectFocused(tree: Flame, node: number): void {
+  update({ selected: node === 0 ? '' : nameOf(tree, node) }, 'replace');
+}
 
 /** Puts what the chart shows into the URL: zooming to a node is a step back can undo, moving is not. */
 function rememberView(tree: Flame, view: ChartView): void {
   const zoom = view.node === 0 ? '' : pathKey(tree, view.node);
   update({ zoom, span: toSpan(tree, view) }, zoom === state.peek().zoom ? 'replace' : 'push');
+}
+
+/** Shows the view of the URL in a tree that is new. */
+function showRemembered(widget: FlameChart, tree: Flame): void {
+  widget.showView(toView(tree, zoomNode.peek(), span.peek()), false);
+  requestAnimationFrame(() => markTime('argand-flame-painted'));
+}
+
+/** Moves the chart when back, forward or a link has changed the view of the same tree. */
+function followAddress(): void {
+  const [tree, node, part] = [currentFlame.value, zoomNode.value, span.value];
+  const widget = chart.value;
+  if (tree !== null && widget !== null && widget.isShowing(tree)) widget.showView(toView(tree, node, part));
 }
 
 function toSpan(tree: Flame, view: ChartView): Span | null {
@@ -108,55 +120,65 @@ function toView(tree: Flame, node: number, shares: Span | null): ChartView {
   return { node, range: shares === null ? null : { from: shares.from * whole, to: shares.to * whole } };
 }
 
-function ChartHost({ stale, hidden }: { stale: boolean; hidden: boolean }): JSX.Element {
-  const host = useRef<HTMLDivElement>(null);
+/** How many callers of the zoomed bar are named; the ones between them and the root are left out. */
+const CRUMBS = 3;
 
-  useEffect(() => {
-    const widget = new FlameChart(host.current!, EVENTS, palette.peek());
-    chart.value = widget;
-    return () => {
-      chart.value = null;
-      hover.value = null;
-      menu.value = null;
-      widget.destroy();
-    };
-  }, []);
-
-  useSignalEffect(() => chart.value?.setPalette(palette.value));
-  useSignalEffect(() => chart.value?.setColourBy(colourBy.value));
-  useSignalEffect(() => chart.value?.setOrientation(orientation.value));
-  useSignalEffect(() => {
-    const tree = currentFlame.value;
-    const widget = chart.value;
-    widget?.setFlame(tree);
-    widget?.setSearch(searchSet.peek());
-    widget?.setSelected(selectedSet.peek());
-    if (tree === null || widget === null) return;
-    widget.showView(toView(tree, zoomNode.peek(), span.peek()), false);
-    requestAnimationFrame(() => markTime('argand-flame-painted'));
-  });
-  useSignalEffect(() => {
-    const tree = currentFlame.value;
-    if (tree !== null) chart.value?.showView(toView(tree, zoomNode.value, span.value));
-  });
-  useSignalEffect(() => chart.value?.setSearch(searchSet.value));
-  useSignalEffect(() => chart.value?.setSelected(selectedSet.value));
-
-  return <div id="flame" class={`flame-host ${stale ? 'stale' : ''} ${hidden ? 'hidden' : ''}`} ref={host} />;
-}
-
+/** The way to the zoomed bar; every step of it can be zoomed to. */
 function Breadcrumb(): JSX.Element | null {
   const tree = currentFlame.value;
   const node = zoomNode.value;
   if (tree === null || (node === 0 && span.value === null)) return null;
-  const what = node === 0 ? 'a part of the graph' : nameOf(tree, node);
+  const callers = pathTo(tree, node).slice(1, -1);
+  const named = callers.slice(-CRUMBS);
   return (
-    <div class="breadcrumb">
-      <span class="muted">Zoomed to</span> <strong class="mono ellipsis">{what}</strong>
-      {node !== 0 && <span class="muted number">{formatShare(tree.total[node] / totalOf(tree))}</span>}
-      <button type="button" class="button small" onClick={() => chart.peek()?.resetZoom()}>
+    <nav aria-label="Zoomed to">
+      <ol class="breadcrumb">
+      <Crumb tree={tree} node={0} />
+      {named.length < callers.length && (
+        <li class="muted" aria-hidden="true">
+          …
+        </li>
+      )}
+      {named.map((caller) => (
+        <Crumb key={caller} tree={tree} node={caller} />
+      ))}
+      <li class="crumb-here">
+        <strong class="mono ellipsis">{node === 0 ? 'a part of the graph' : nameOf(tree, node)}</strong>
+        {node !== 0 && <span class="muted number">{formatShare(tree.total[node] / (totalOf(tree) || 1))}</span>}
+      </li>
+      <li class="crumb-end">
+        <button type="button" class="button small" onClick={() => chart.peek()?.resetZoom()}>
+          <CloseIcon />
+          Show all
+        </button>
+      </li>
+      </ol>
+    </nav>
+  );
+}
+
+function Crumb({ tree, node }: { tree: Flame; node: number }): JSX.Element {
+  return (
+    <li class="crumb">
+      <button type="button" class="crumb-button mono ellipsis" title={nameOf(tree, node)} onClick={() => chart.peek()?.zoomTo(node)}>
+        {nameTail(nameOf(tree, node))}
+      </button>
+    </li>
+  );
+}
+
+/** What the graph is reduced to, and the way back. */
+function FocusBar(): JSX.Element | null {
+  const { focus } = state.value;
+  if (focus === '') return null;
+  const share = focusShare.value;
+  return (
+    <div class="focus-bar">
+      <span class="muted">Only calls of</span> <strong class="mono ellipsis">{focus}</strong>
+      {share !== null && <span class="muted number">{formatShare(share)} of everything</span>}
+      <button type="button" class="button small" onClick={() => update({ focus: '', zoom: '', span: null })}>
         <CloseIcon />
-        Show all
+        Show everything
       </button>
     </div>
   );
@@ -211,131 +233,3 @@ function FoldedNote({ share }: { share: number }): JSX.Element | null {
   );
 }
 
-function Tooltip(): JSX.Element | null {
-  const at = hover.value;
-  const tree = currentFlame.value;
-  const totals = totalsByName.value;
-  if (at === null || tree === null || totals === null || at.node >= tree.nodeCount) return null;
-  const { node, x, y } = at;
-  const whole = totalOf(tree) || 1;
-  const name = tree.nameIndex[node];
-  const value = (amount: number) => (
-    <>
-      <td class="number">{formatValue(amount, unit.value)}</td>
-      <td class="number muted">{formatShare(amount / whole)}</td>
-    </>
-  );
-  const left = x > innerWidth / 2;
-  const above = y > innerHeight * 0.7;
-  const style = {
-    left: `${left ? x - 12 : x + 14}px`,
-    top: `${above ? y - 12 : y + 18}px`,
-    transform: `translate(${left ? '-100%' : '0'}, ${above ? '-100%' : '0'})`,
-  };
-  return (
-    <div class="tooltip" role="presentation" style={style}>
-      <p class="tooltip-name mono">{nameOf(tree, node)}</p>
-      <table>
-        <tbody>
-          <tr>
-            <th>Total</th>
-            {value(tree.total[node])}
-          </tr>
-          <tr>
-            <th>Self</th>
-            {value(tree.self[node])}
-          </tr>
-          {node !== 0 && totals.total[name] > tree.total[node] && !isFolded(tree, node) && (
-            <tr>
-              <th>In all stacks</th>
-              {value(totals.total[name])}
-            </tr>
-          )}
-        </tbody>
-      </table>
-      {isFolded(tree, node) && <p class="muted">Many small stacks, folded below the threshold.</p>}
-    </div>
-  );
-}
-
-interface MenuItem {
-  label: string;
-  run: () => void;
-}
-
-function menuItems(tree: Flame, node: number): MenuItem[] {
-  const name = nameOf(tree, node);
-  const widget = chart.peek();
-  const own: MenuItem[] = [
-    { label: 'Zoom to this bar', run: () => widget?.zoomTo(node) },
-    { label: 'Select this function', run: () => update({ selected: name }, 'replace') },
-    { label: 'Search this function', run: () => update({ search: name, regex: false }, 'replace') },
-    { label: 'Copy name', run: () => void copyText(name) },
-  ];
-  const reset: MenuItem = {
-    label: 'Reset view',
-    run: () => {
-      update({ search: '', selected: '' }, 'replace');
-      widget?.resetZoom();
-    },
-  };
-  return node === 0 ? [own[3], reset] : [...own, reset];
-}
-
-function Menu(): JSX.Element | null {
-  const at = menu.value;
-  const list = useRef<HTMLDivElement>(null);
-  const close = () => {
-    menu.value = null;
-    chart.peek()?.canvas.focus({ preventScroll: true });
-  };
-
-  useLayoutEffect(() => {
-    if (at === null) return;
-    (list.current?.firstElementChild as HTMLElement | null)?.focus();
-    const outside = (event: Event) => {
-      if (!list.current?.contains(event.target as Node)) menu.value = null;
-    };
-    document.addEventListener('pointerdown', outside);
-    return () => document.removeEventListener('pointerdown', outside);
-  }, [at]);
-
-  const tree = currentFlame.value;
-  if (at === null || tree === null || at.node >= tree.nodeCount) return null;
-  const style = {
-    left: `${Math.max(4, Math.min(at.x, innerWidth - 216))}px`,
-    top: `${Math.max(4, Math.min(at.y, innerHeight - 200))}px`,
-  };
-  return (
-    <div class="menu" role="menu" aria-label={nameOf(tree, at.node)} ref={list} style={style} onKeyDown={(event) => onMenuKey(event, close)}>
-      {menuItems(tree, at.node).map((item) => (
-        <button
-          key={item.label}
-          type="button"
-          role="menuitem"
-          class="option"
-          tabIndex={-1}
-          onClick={() => {
-            close();
-            item.run();
-          }}
-        >
-          {item.label}
-        </button>
-      ))}
-    </div>
-  );
-}
-
-function onMenuKey(event: KeyboardEvent, close: () => void): void {
-  const items = [...(event.currentTarget as HTMLElement).children] as HTMLElement[];
-  const at = items.indexOf(document.activeElement as HTMLElement);
-  if (event.key === 'ArrowDown') items[(at + 1) % items.length].focus();
-  else if (event.key === 'ArrowUp') items[(at - 1 + items.length) % items.length].focus();
-  else if (event.key === 'Home') items[0].focus();
-  else if (event.key === 'End') items[items.length - 1].focus();
-  else if (event.key === 'Escape' || event.key === 'Tab') close();
-  else return;
-  event.preventDefault();
-  event.stopPropagation();
-}

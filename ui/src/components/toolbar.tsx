@@ -2,27 +2,24 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
 import { profileUrl } from '../api/client.ts';
-import { nextMatch } from '../flame-core/index.ts';
 import { formatCount, formatShare } from '../format/units.ts';
 import {
   compiledSearch,
-  currentFlame,
   request,
-  searchSet,
   searchWeight,
   shareUrl,
   state,
   update,
 } from '../state/store.ts';
-import type { ViewMode } from '../state/url.ts';
-import { chart } from './flame-panel.tsx';
+import type { Shape, ViewMode } from '../state/url.ts';
+import { chart } from './graph.tsx';
 import { CheckIcon, CloseIcon, DownIcon, DownloadIcon, LinkIcon, SearchIcon, UpIcon } from './icons.tsx';
 import { copyText } from './notes.tsx';
 
 export const SEARCH_ID = 'search';
 
 export function Toolbar(): JSX.Element {
-  const { view, orientation, colourBy } = state.value;
+  const { view, shape, colourBy, collapse } = state.value;
   return (
     <div class="toolbar" role="group" aria-label="View">
       <SearchBox />
@@ -36,15 +33,25 @@ export function Toolbar(): JSX.Element {
         ]}
         onChoose={(choice) => update({ view: choice })}
       />
-      <Segmented
-        label="Orientation"
-        value={orientation}
+      <Segmented<Shape>
+        label="Shape"
+        value={shape}
         choices={[
           ['icicle', 'Icicle'],
           ['flame', 'Flame'],
+          ['sandwich', 'Sandwich'],
         ]}
-        onChoose={(choice) => update({ orientation: choice })}
+        onChoose={(choice) => update({ shape: choice })}
       />
+      <button
+        type="button"
+        class="button switch"
+        aria-pressed={collapse}
+        title="Show functions that call themselves as one bar"
+        onClick={() => update({ collapse: !collapse, zoom: '', span: null })}
+      >
+        Collapse recursion
+      </button>
       <label class="select-label">
         <span>Colour by</span>
         <select
@@ -96,10 +103,10 @@ function SearchBox(): JSX.Element {
       >
         .*
       </button>
-      <button type="button" class="toggle" aria-label="Previous match" title="Previous match (p)" onClick={() => goToMatch(-1)}>
+      <button type="button" class="toggle" aria-label="Previous match" title="Previous match (p)" onClick={() => chart.peek()?.goToMatch(-1)}>
         <UpIcon />
       </button>
-      <button type="button" class="toggle" aria-label="Next match" title="Next match (n)" onClick={() => goToMatch(1)}>
+      <button type="button" class="toggle" aria-label="Next match" title="Next match (n)" onClick={() => chart.peek()?.goToMatch(1)}>
         <DownIcon />
       </button>
       {search !== '' && (
@@ -129,20 +136,11 @@ function SearchResult({ error }: { error: string | null }): JSX.Element {
 }
 
 function onSearchKey(event: KeyboardEvent): void {
-  if (event.key === 'Enter') goToMatch(event.shiftKey ? -1 : 1);
+  if (event.key === 'Enter') chart.peek()?.goToMatch(event.shiftKey ? -1 : 1);
   else if (event.key === 'Escape' && state.peek().search !== '') update({ search: '' }, 'replace');
   else if (event.key === 'Escape') chart.peek()?.canvas.focus();
   else return;
   event.preventDefault();
-}
-
-/** Focuses the next (1) or previous (-1) bar that the search matches. */
-export function goToMatch(step: 1 | -1): void {
-  const tree = currentFlame.peek();
-  const set = searchSet.peek();
-  const widget = chart.peek();
-  if (tree === null || set === null || widget === null) return;
-  widget.focusNode(nextMatch(tree, set, Math.max(0, widget.focused()), step));
 }
 
 interface SegmentedProps<T extends string> {

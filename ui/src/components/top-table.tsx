@@ -3,12 +3,12 @@ import { computed, useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import type { FunctionRow } from '../api/client.ts';
-import { heaviestOf, nameTail } from '../flame-core/index.ts';
+import { nameTail } from '../flame-core/index.ts';
 import { formatCount, formatShare, formatValue } from '../format/units.ts';
-import { compiledSearch, currentFlame, field, selectedSet, state, topState, unit, update } from '../state/store.ts';
+import { compiledSearch, field, state, topState, unit, update } from '../state/store.ts';
 import { arrangeRows, visibleSlice } from '../state/top-rows.ts';
 import type { SortColumn } from '../state/url.ts';
-import { chart } from './flame-panel.tsx';
+import { chart } from './graph.tsx';
 import { ErrorNote } from './notes.tsx';
 
 const ROW_HEIGHT = 26;
@@ -190,14 +190,7 @@ function onGridKey(event: KeyboardEvent, shown: readonly FunctionRow[], selected
 /** Focuses the heaviest bar of a function in the graph. */
 function goToFunction(name: string): void {
   update({ selected: name }, 'replace');
-  const tree = currentFlame.peek();
-  const set = selectedSet.peek();
-  const widget = chart.peek();
-  if (tree === null || set === null || widget === null) return;
-  const node = heaviestOf(tree, set);
-  if (node < 0) return;
-  widget.focusNode(node);
-  widget.canvas.focus();
+  chart.peek()?.goToFunction(name);
 }
 
 function reveal(scroller: HTMLElement, row: number): void {

@@ -17,7 +17,7 @@ import {
   type Range,
 } from './range.ts';
 import { contentHeight, levelAt, ROW_HEIGHT, topOf, type Geometry, type Orientation, type Scene } from './scene.ts';
-import type { NodeSet } from './search.ts';
+import { heaviestOf, nextMatch, nodesNamed, type NodeSet } from './search.ts';
 import { findPath, heaviestChild, NONE, nodeAt, pathKey, siblingsOf } from './tree.ts';
 import { renderTreeView } from './treeview.ts';
 
@@ -73,13 +73,15 @@ export class FlameChart {
   private height = 0;
   private frame = 0;
   private animation: { from: Range; to: Range; began: number } | null = null;
-  private drag: { x: number; y: number; moved: boolean } | null = null;
+  private drag: { x: number; y: number; moved: boolean; brushing: boolean } | null = null;
+  private brush: Scene['brush'] = null;
   private settleTimer = 0;
 
   constructor(
     host: HTMLElement,
     private readonly events: ChartEvents,
     palette: Palette,
+    label: string,
   ) {
     this.palette = palette;
     this.scroller = child(host, 'div', 'flame-scroller');
@@ -89,7 +91,7 @@ export class FlameChart {
     this.list.id = `${host.id}-nodes`;
     this.canvas.tabIndex = 0;
     this.canvas.setAttribute('role', 'tree');
-    this.canvas.setAttribute('aria-label', 'Flame graph');
+    this.canvas.setAttribute('aria-label', label);
     this.canvas.setAttribute('aria-owns', this.list.id);
     this.list.setAttribute('role', 'group');
     this.context = contextOf(this.canvas, { alpha: false });
@@ -165,6 +167,11 @@ export class FlameChart {
     return this.focusedNode;
   }
 
+  /** Whether this is the tree that is shown. */
+  isShowing(flame: Flame): boolean {
+    return this.flame === flame;
+  }
+
   /** What is zoomed to now. */
   view(): ChartView {
     const node = this.zoomed[this.zoomed.length - 1];
@@ -218,6 +225,20 @@ export class FlameChart {
     this.events.focus(node);
   }
 
+  /** Focuses the next (1) or previous (-1) bar that the search matches. */
+  goToMatch(step: 1 | -1): void {
+    if (this.flame === null || this.search === null) return;
+    this.focusNode(nextMatch(this.flame, this.search, Math.max(0, this.focusedNode), step));
+  }
+
+  /** Focuses the heaviest bar of a function, if there is one. */
+  goToFunction(name: string): void {
+    const { flame } = this;
+    if (flame === null) return;
+    this.focusNode(heaviestOf(flame, nodesNamed(flame, name)));
+    this.canvas.focus();
+  }
+
   private listen(): void {
     const { canvas } = this;
     canvas.addEventListener('pointerdown', (event) => this.pointerDown(event));
@@ -236,7 +257,8 @@ export class FlameChart {
     if (event.button !== 0) return;
     this.pointers.set(event.pointerId, event);
     this.canvas.setPointerCapture(event.pointerId);
-    this.drag = { x: event.clientX, y: event.clientY, moved: this.pointers.size > 1 };
+    const brushing = event.shiftKey && this.pointers.size === 1;
+    this.drag = { x: event.clientX, y: event.clientY, moved: this.pointers.size > 1, brushing };
   }
 
   private pointerMove(event: PointerEvent): void {
@@ -257,8 +279,27 @@ export class FlameChart {
     drag.moved = true;
     this.setHover(NONE, 0, 0);
     if (this.flame === null) return;
+    if (drag.brushing) return this.setBrush(drag.x, event.clientX);
     this.setRange(panRange(this.flame, this.range, (previous.clientX - event.clientX) / this.width));
     this.scroller.scrollTop += previous.clientY - event.clientY;
+  }
+
+  private setBrush(from: number, to: number): void {
+    const origin = this.canvas.getBoundingClientRect().left;
+    const [left, right] = [from - origin, to - origin].sort((a, b) => a - b);
+    this.brush = { left: Math.max(0, left), right: Math.min(this.width, right) };
+    this.repaint();
+  }
+
+  /** Zooms to what was brushed. */
+  private endBrush(): void {
+    const { brush, flame } = this;
+    this.brush = null;
+    if (brush === null || flame === null || brush.right - brush.left < DRAG_THRESHOLD) return;
+    const perPixel = (this.range.to - this.range.from) / this.width;
+    const from = this.range.from + brush.left * perPixel;
+    this.moveTo(clampRange(flame, { from, to: from + (brush.right - brush.left) * perPixel }));
+    this.events.view(this.view());
   }
 
   private pinch(previous: PointerEvent, event: PointerEvent): void {
@@ -283,7 +324,10 @@ export class FlameChart {
 
   private pointerEnd(event: PointerEvent): void {
     this.pointers.delete(event.pointerId);
-    if (this.pointers.size === 0) this.drag = null;
+    if (this.pointers.size > 0) return;
+    this.drag = null;
+    if (event.type === 'pointerup') this.endBrush();
+    this.brush = null;
   }
 
   private contextMenu(event: MouseEvent): void {
@@ -438,6 +482,7 @@ export class FlameChart {
   }
 
   private resize(): void {
+    const wasVisible = this.isInView(this.focusedNode);
     this.width = this.scroller.clientWidth;
     this.height = this.scroller.clientHeight;
     const ratio = window.devicePixelRatio || 1;
@@ -446,8 +491,15 @@ export class FlameChart {
     this.canvas.width = Math.round(this.width * ratio);
     this.canvas.height = Math.round(this.height * ratio);
     this.layoutScroller();
+    if (wasVisible) this.revealLevel(this.flame!.level[this.focusedNode]);
     cancelAnimationFrame(this.frame);
     this.paint();
+  }
+
+  private isInView(node: number): boolean {
+    if (this.flame === null || node === NONE) return false;
+    const y = topOf(this.geometry(this.flame), this.flame.level[node]);
+    return y > -ROW_HEIGHT && y < this.height;
   }
 
   private layoutScroller(): void {
@@ -496,6 +548,7 @@ export class FlameChart {
       selected: this.selected,
       focus: this.focusedNode,
       hover: this.hoveredNode,
+      brush: this.brush,
     };
   }
 }

@@ -1,4 +1,5 @@
 /** Bar colours: one hue per package or name, equal lightness in a theme, text that can be read on it. */
+import { packageOf } from './names.ts';
 import { hashText, FOLDED_NAME } from './tree.ts';
 
 /** What decides the hue of a bar. */
@@ -101,48 +102,6 @@ export function colourSlots(names: readonly string[], by: ColourBy): Uint8Array 
 export function colourSlot(name: string, by: ColourBy): number {
   if (name === FOLDED_NAME || name === 'total') return NEUTRAL;
   return hashText(by === 'package' ? packageOf(name) : name) % HUES;
-}
-
-/**
- * The package, module or crate a function seems to belong to, guessed from its name alone.
- *
- * Go `github.com/a/b.(*T).F` gives `github.com/a/b`; Java `com.acme.shop.Cart.add` gives `com.acme`;
- * Rust and C++ `tokio::runtime::run` gives `tokio`; a path `lib/x.py:f:12` gives `lib/x.py`.
- */
-export function packageOf(name: string): string {
-  const colons = name.indexOf('::');
-  if (colons > 0) return name.slice(0, colons).replace(/^[<&*\s]+/, '');
-  const slash = name.lastIndexOf('/');
-  if (slash >= 0) {
-    const tail = name.slice(slash);
-    const stop = tail.indexOf(tail.includes(':') ? ':' : '.');
-    return stop < 0 ? name : name.slice(0, slash + stop);
-  }
-  const parts = name.split(/[.:]/);
-  if (parts.length > 3) return `${parts[0]}.${parts[1]}`;
-  return parts[0];
-}
-
-/** The part of a name that tells it from its neighbours: type and function, without path or modules. */
-export function nameTail(name: string): string {
-  const slash = name.lastIndexOf('/');
-  if (slash >= 0 && slash + 1 < name.length) return name.slice(slash + 1);
-  const separator = name.includes('::') ? '::' : '.';
-  const parts = name.split(separator);
-  return parts.length > 2 && !name.includes('(') ? parts.slice(-2).join(separator) : name;
-}
-
-/** The last segment of a qualified name: what to show when the whole name does not fit. */
-export function shortName(name: string): string {
-  const withoutArguments = name.replace(/\(.*$/, (rest) => (rest.startsWith('(*') ? rest : ''));
-  const slash = withoutArguments.lastIndexOf('/');
-  const tail = slash >= 0 ? withoutArguments.slice(slash + 1) : withoutArguments;
-  const colons = tail.lastIndexOf('::');
-  if (colons >= 0 && colons + 2 < tail.length) return tail.slice(colons + 2);
-  const colon = /([^:]+?)(?::\d+)?$/.exec(tail);
-  if (tail.includes(':') && colon !== null) return colon[1];
-  const dot = tail.lastIndexOf('.');
-  return dot > 0 && dot + 1 < tail.length ? tail.slice(dot + 1) : tail || name;
 }
 
 /** Contrast ratio of two `#rrggbb` colours as WCAG 2.2 defines it. */

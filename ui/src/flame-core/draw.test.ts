@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { colourSlots, contrast, darkPalette, lightPalette, nameTail, packageOf, shortName } from './colour.ts';
+import { colourSlots, contrast, darkPalette, lightPalette } from './colour.ts';
 import { fitLabel, LabelTexts } from './labels.ts';
 import { layoutFlame, startOf, type Flame } from './layout.ts';
 import { betweenRanges, clampRange, fullRange, panRange, rangeOf, scaleRange } from './range.ts';
+import { nameTail, packageOf, shortName } from './names.ts';
 import { rasterLevel, WideBars, type PixelPalette } from './raster.ts';
 import { levelAt, topOf, visibleLevels, type Scene } from './scene.ts';
 import { findNodes } from './search.ts';
@@ -48,6 +49,7 @@ function sceneOf(flame: Flame, changes: Partial<Scene> = {}): Scene {
     selected: null,
     focus: NONE,
     hover: NONE,
+    brush: null,
     ...changes,
   };
 }
@@ -245,6 +247,13 @@ describe('colours', () => {
     ['com.acme.shop.Cart.add', 'com.acme', 'add', 'Cart.add'],
     ['tokio::runtime::task::poll', 'tokio', 'poll', 'task::poll'],
     ['app/model.py:predict', 'app/model.py', 'predict', 'model.py:predict'],
+    ['<tokio::Task<T> as core::Future>::poll', 'tokio', 'poll', 'poll'],
+    ['store::flush::{{closure}}::{{closure}}', 'store', 'flush::{{closure}}::{{closure}}', 'flush::{{closure}}::{{closure}}'],
+    ['call<core::Result<(), a::Error>, ()>', 'call', 'call', 'call<core::Result<(), a::Error>, ()>'],
+    ['a::b::call<fn(u8) -> c::D>', 'a', 'call', 'b::call<fn(u8) -> c::D>'],
+    ['std::vector<int, std::allocator<int> >::push_back(int const&)', 'std', 'push_back', 'vector<int, std::allocator<int> >::push_back(int const&)'],
+    ['ns::operator<', 'ns', 'operator<', 'ns::operator<'],
+    ['app/main.py:<module>', 'app/main.py', '<module>', 'main.py:<module>'],
     ['./src/app.js:handle:42', './src/app.js', 'handle', 'app.js:handle:42'],
     ['main', 'main', 'main', 'main'],
   ])('%s', (name, packageName, short, tail) => {

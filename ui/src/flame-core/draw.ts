@@ -35,6 +35,7 @@ export class Painter {
     drawHover(context, scene);
     this.drawLabels(scene);
     drawFocus(context, scene);
+    if (scene.brush !== null) drawBrush(context, scene, scene.brush);
     return painted;
   }
 
@@ -137,6 +138,18 @@ function drawFocus(context: CanvasRenderingContext2D, scene: Scene): void {
   context.strokeStyle = palette.focus;
   context.strokeRect(left + 1, y + 1, width - 2, ROW_HEIGHT - 3);
   context.lineWidth = 1;
+}
+
+/** Veils what the brush leaves out. */
+function drawBrush(context: CanvasRenderingContext2D, scene: Scene, { left, right }: { left: number; right: number }): void {
+  context.globalAlpha = 0.6;
+  context.fillStyle = scene.palette.background;
+  context.fillRect(0, 0, left, scene.height);
+  context.fillRect(right, 0, scene.width - right, scene.height);
+  context.globalAlpha = 1;
+  context.fillStyle = scene.palette.focus;
+  context.fillRect(left - 1, 0, 1, scene.height);
+  context.fillRect(right, 0, 1, scene.height);
 }
 
 /** Colours as pixels. What is not written as `#rrggbb`, such as system colours, is painted and read back. */

@@ -1,5 +1,5 @@
 /** Which form of a name fits a bar. Short forms are made once per name, not once per frame. */
-import { shortName } from './colour.ts';
+import { shortName } from './names.ts';
 
 /** Labels of the distinct names of one tree. */
 export class LabelTexts {

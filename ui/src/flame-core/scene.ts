@@ -32,6 +32,8 @@ export interface Scene {
   selected: NodeSet | null;
   focus: number;
   hover: number;
+  /** Part of the width that is being brushed. */
+  brush: { left: number; right: number } | null;
 }
 
 /** The part of a scene that says where levels are. */

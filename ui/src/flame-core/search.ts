@@ -44,6 +44,11 @@ export function findNodes(flame: Flame, query: Query): NodeSet {
   return nodesWithNames(flame, nameMask);
 }
 
+/** All nodes of one function; the root is never among them. */
+export function nodesNamed(flame: Flame, name: string): NodeSet {
+  return nodesWithNames(flame, Uint8Array.from(flame.names, (candidate) => (candidate === name ? 1 : 0)));
+}
+
 /** All nodes with a name in the mask; the root is never among them. */
 export function nodesWithNames(flame: Flame, nameMask: Uint8Array): NodeSet {
   const rows = new Uint32Array(flame.nodeCount);

@@ -13,19 +13,23 @@ import {
 } from '../api/client.ts';
 import {
   compileQuery,
+  dataOf,
   findNodes,
   findPath,
   foldedShare,
   functionTotals,
   NONE,
-  nodesWithNames,
+  nodesNamed,
   totalOf,
   weightOf,
   type CompiledQuery,
+  type Flame,
   type NodeSet,
+  type Step,
 } from '../flame-core/index.ts';
 import { parseProfileType, preferredType } from '../format/profile-type.ts';
-import { createResource } from './resource.ts';
+import { jobs } from '../worker/run.ts';
+import { createResource, type Loaded } from './resource.ts';
 import { decodeState, encodeState, type ViewState } from './url.ts';
 
 /** Most functions that the table asks the server for. */
@@ -82,12 +86,16 @@ const knownServices = createResource<Service[]>();
 const timeline = createResource<Timeline>();
 const flame = createResource<FlameAnswer>();
 const top = createResource<Top>();
+const changed = createResource<Flame>();
+const callees = createResource<Flame>();
+const callers = createResource<Flame>();
 
 export const servicesState = services.state;
 /** Services of the last 30 days; asked for only when the chosen range has none. */
 export const knownServicesState = knownServices.state;
 export const timelineState = timeline.state;
-export const flameState = flame.state;
+export const calleesState = callees.state;
+export const callersState = callers.state;
 export const topState = top.state;
 
 const refreshCount = signal(0);
@@ -157,6 +165,20 @@ export function startStore(): void {
     top.load((abort) => fetchTop(query, range, TOP_LIMIT, abort));
   });
   effect(() => {
+    const tree = wholeFlame.value;
+    const changes = steps.value;
+    if (tree === null || changes.length === 0) return changed.clear();
+    changed.load((abort) => jobs.run({ source: dataOf(tree), steps: changes }, abort));
+  });
+  effect(() => {
+    const tree = currentFlame.value;
+    const of = sandwichOf.value;
+    for (const [resource, kind] of [[callees, 'callees'], [callers, 'callers']] as const) {
+      if (tree === null || of === '') resource.clear();
+      else resource.load((abort) => jobs.run({ source: dataOf(tree), steps: [{ kind, of }] }, abort));
+    }
+  });
+  effect(() => {
     const seconds = state.value.refresh;
     if (seconds === 0) return;
     const timer = setInterval(() => document.hidden || refresh(), seconds * 1000);
@@ -184,7 +206,7 @@ export function chooseService(name: string): void {
 }
 
 /** State fields that point into one particular profile. */
-export const NO_SELECTION = { selected: '', zoom: '', span: null } as const;
+export const NO_SELECTION = { selected: '', focus: '', zoom: '', span: null } as const;
 
 /** Selector and range of the present view. */
 export function request(): { query: string; range: { from: string; to: string } } {
@@ -194,7 +216,37 @@ export function request(): { query: string; range: { from: string; to: string } 
 
 // The flame graph and what is marked in it: one search, one selection, shared by graph and table.
 
-export const currentFlame = computed(() => flame.state.value.value?.flame ?? null);
+/** The graph as the server gave it. */
+const wholeFlame = computed(() => flame.state.value.value?.flame ?? null);
+
+const focus = field('focus');
+const collapse = field('collapse');
+
+/** What is done to the graph before it is shown. */
+const steps = computed((): Step[] => [
+  ...(collapse.value ? [{ kind: 'collapse' } as const] : []),
+  ...(focus.value === '' ? [] : [{ kind: 'callees', of: focus.value } as const]),
+]);
+
+/** The graph that is shown, and how far it is. */
+export const flameState = computed((): Loaded<Flame> => {
+  const answer = flame.state.value;
+  const whole = { ...answer, value: answer.value?.flame ?? null };
+  if (steps.value.length === 0 || answer.error !== null || answer.value === null) return whole;
+  const { value, error, loading } = changed.state.value;
+  return { value, error, loading: loading || answer.loading, received: answer.received };
+});
+
+export const currentFlame = computed(() => flameState.value.value);
+
+/** Share of the whole graph (0 to 1) that the focused function has; null if none is focused. */
+export const focusShare = computed(() => {
+  const [whole, shown] = [wholeFlame.value, currentFlame.value];
+  return focus.value === '' || whole === null || shown === null ? null : totalOf(shown) / (totalOf(whole) || 1);
+});
+
+/** The function whose callers and callees are shown; empty if they are not. */
+export const sandwichOf = computed(() => (state.value.shape === 'sandwich' ? state.value.selected : ''));
 export const unit = computed(
   () => flame.state.value.value?.unit ?? top.state.value.value?.unit ?? parseProfileType(state.value.type).sampleUnit,
 );
@@ -206,18 +258,18 @@ const zoomKey = field('zoom');
 
 export const compiledSearch = computed<CompiledQuery>(() => compileQuery(searchText.value, searchRegex.value));
 
-export const searchSet = computed<NodeSet | null>(() => {
-  const tree = currentFlame.value;
+/** What the search matches in a tree; null if there is no usable search. */
+export function matchesIn(tree: Flame | null): NodeSet | null {
   const compiled = compiledSearch.value;
   return tree === null || compiled === null || 'error' in compiled ? null : findNodes(tree, compiled.query);
-});
+}
+
+export const searchSet = computed<NodeSet | null>(() => matchesIn(currentFlame.value));
 
 export const selectedSet = computed<NodeSet | null>(() => {
   const tree = currentFlame.value;
   const name = selectedName.value;
-  if (tree === null || name === '') return null;
-  const nameMask = Uint8Array.from(tree.names, (candidate) => (candidate === name ? 1 : 0));
-  return nodesWithNames(tree, nameMask);
+  return tree === null || name === '' ? null : nodesNamed(tree, name);
 });
 
 /** The zoomed node; the root if nothing is zoomed or the node is not in this profile. */
@@ -239,6 +291,9 @@ export const selectedWeight = computed(() => {
   const set = selectedSet.value;
   return tree === null || set === null ? null : { ...weightOf(tree, set), nodes: set.rows.length };
 });
+
+/** Whether the server has no weight at all for the query. */
+export const hasNoData = computed(() => wholeFlame.value !== null && totalOf(wholeFlame.value) === 0);
 
 export const flameSummary = computed(() => {
   const tree = currentFlame.value;

@@ -11,6 +11,8 @@ import { DEFAULT_RANGE, isTime } from './time.ts';
 export const STATE_VERSION = 1;
 
 export type ViewMode = 'both' | 'flame' | 'table';
+/** Root at the top, root at the bottom, or the callers and callees of the selected function. */
+export type Shape = 'icicle' | 'flame' | 'sandwich';
 export type SortColumn = 'name' | 'self' | 'total';
 
 /** Visible range as shares of the total, when it is not exactly the zoomed node's. */
@@ -37,7 +39,11 @@ export interface ViewState {
   readonly zoom: string;
   readonly span: Span | null;
   readonly view: ViewMode;
-  readonly orientation: 'icicle' | 'flame';
+  readonly shape: Shape;
+  /** Show only what this function calls. */
+  readonly focus: string;
+  /** Show functions that call themselves as one bar. */
+  readonly collapse: boolean;
   readonly colourBy: 'package' | 'name';
   readonly sort: SortColumn;
   readonly ascending: boolean;
@@ -56,7 +62,9 @@ export const DEFAULT_STATE: ViewState = {
   zoom: '',
   span: null,
   view: 'both',
-  orientation: 'icicle',
+  shape: 'icicle',
+  focus: '',
+  collapse: false,
   colourBy: 'package',
   sort: 'self',
   ascending: false,
@@ -86,7 +94,9 @@ const CODECS: { readonly [Field in keyof ViewState]: Codec<ViewState[Field]> } =
   zoom: { ...text('zoom'), read: (value) => (/^[0-9a-f]{16}$/.test(value) ? value : undefined) },
   span: { key: 'span', write: writeSpan, read: readSpan },
   view: oneOf('view', ['both', 'flame', 'table']),
-  orientation: oneOf('dir', ['icicle', 'flame']),
+  shape: oneOf('dir', ['icicle', 'flame', 'sandwich']),
+  focus: text('focus'),
+  collapse: flag('collapse'),
   colourBy: oneOf('colour', ['package', 'name']),
   sort: oneOf('sort', ['name', 'self', 'total']),
   ascending: flag('asc'),

@@ -3,7 +3,7 @@ import { encodeFlame } from '../flame-core/encode.ts';
 import { layoutFlame } from '../flame-core/layout.ts';
 import { prepare, type Job, type JobAnswer } from '../flame-core/prepare.ts';
 import { chain, treeData } from '../flame-core/testing.ts';
-import { DIRECT_BYTES, JobRunner, type JobWorker } from './run.ts';
+import { DIRECT_BYTES, DIRECT_NODES, JobRunner, type JobWorker } from './run.ts';
 
 vi.mock('./flame-worker.ts?worker&url', () => ({ default: 'flame-worker.js' }));
 
@@ -36,10 +36,10 @@ function runner(): { jobs: JobRunner; workers: FakeWorker[] } {
 }
 
 const never = new AbortController().signal;
-const small: Job = { bytes: encodeFlame(treeData('total\n  main 3')) };
+const small: Job = { source: encodeFlame(treeData('total\n  main 3')), steps: [] };
 /** A node takes three bytes or more. */
 const LEVELS = Math.ceil(DIRECT_BYTES / 3);
-const large: Job = { bytes: encodeFlame(chain(LEVELS)) };
+const large: Job = { source: encodeFlame(chain(LEVELS)), steps: [] };
 
 describe('jobs', () => {
   test('small ones need no worker, large ones are handed over', async () => {
@@ -49,6 +49,16 @@ describe('jobs', () => {
     const answer = jobs.run(large, never);
     workers[0].answer();
     expect((await answer).depth).toBe(LEVELS);
+  });
+
+  test('trees that are here already are changed in the same way', async () => {
+    const { jobs, workers } = runner();
+    const steps = [{ kind: 'callees', of: 'f1' }] as const;
+    const near = jobs.run({ source: chain(100), steps }, never);
+    expect((await near).depth).toBe(99);
+    const far = jobs.run({ source: chain(DIRECT_NODES + 1), steps }, never);
+    workers[0].answer();
+    expect((await far).depth).toBe(DIRECT_NODES);
   });
 
   test('one worker serves one job after another, two at the same time need two', async () => {
@@ -103,7 +113,7 @@ describe('jobs', () => {
 
   test('errors are told in words', async () => {
     const { jobs, workers } = runner();
-    await expect(jobs.run({ bytes: new Uint8Array(3) }, never)).rejects.toThrow('truncated');
+    await expect(jobs.run({ source: new Uint8Array(3), steps: [] }, never)).rejects.toThrow('truncated');
     const damaged = jobs.run(large, never);
     workers[0].answer({ error: 'flame graph is damaged' });
     await expect(damaged).rejects.toThrow('flame graph is damaged');

@@ -12,6 +12,8 @@ import workerUrl from './flame-worker.ts?worker&url';
  * busy the machine is; a worker takes 150 ms to start on the same machine, so small graphs would be seen later.
  */
 export const DIRECT_BYTES = 512 * 1024;
+/** The same limit for a tree whose columns are here already. */
+export const DIRECT_NODES = 80_000;
 
 /** What is needed of `Worker`. */
 export interface JobWorker {
@@ -40,11 +42,15 @@ export class JobRunner {
     this.idle = worker;
   }
 
-  /** Does a job; takes the memory of its bytes. Rejects with the reason of the signal if that aborts first. */
+  /**
+   * Does a job; takes the memory of a message, but copies columns. Rejects with the reason of the signal if
+   * that aborts first.
+   */
   async run(job: Job, signal: AbortSignal): Promise<Flame> {
     signal.throwIfAborted();
-    if (job.bytes.length <= DIRECT_BYTES) return prepare(job);
-    return this.runInWorker(job, signal);
+    const { source } = job;
+    const isSmall = source instanceof Uint8Array ? source.length <= DIRECT_BYTES : source.self.length <= DIRECT_NODES;
+    return isSmall ? prepare(job) : this.runInWorker(job, signal);
   }
 
   private runInWorker(job: Job, signal: AbortSignal): Promise<Flame> {
@@ -77,7 +83,7 @@ export class JobRunner {
         // Without a message the script itself did not load, as after an update of the server.
         fail(event.message ? `the flame graph cannot be read: ${event.message}` : 'a part of this page cannot be loaded: reload the page');
       };
-      worker.postMessage(job, [job.bytes.buffer as ArrayBuffer]);
+      worker.postMessage(job, job.source instanceof Uint8Array ? [job.source.buffer as ArrayBuffer] : []);
     });
   }
 }
