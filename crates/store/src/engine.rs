@@ -23,7 +23,7 @@ use crate::lock;
 use crate::log::LogFile;
 use crate::manifest::{Manifest, Metastore};
 use crate::metrics::StoreMetrics;
-use crate::retention::ClockGuard;
+use crate::retention::{ClockGuard, Retention};
 use crate::{StoreConfig, StoreError};
 
 use append::{Queue, TenantSeries};
@@ -55,6 +55,7 @@ pub(crate) struct Engine {
     work: Condvar,
     blocks: Arc<Blocks>,
     clock_guard: Mutex<ClockGuard>,
+    retention: Mutex<Retention>,
     /// Held by whoever flushes.
     flushing: Mutex<()>,
     /// Held by whoever compacts, deletes or checks blocks.

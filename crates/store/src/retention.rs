@@ -6,6 +6,15 @@ use std::time::Duration;
 
 use crate::manifest::BlockInfo;
 
+/// What is kept; it may change while the store is open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention {
+    /// Age at which blocks are deleted, by their newest profile.
+    pub(crate) age: Option<Duration>,
+    /// Size of all blocks above which the oldest are deleted.
+    pub(crate) bytes: Option<u64>,
+}
+
 /// Decides whether the wall clock is good enough to delete by.
 ///
 /// After a start, and after a jump of more than an hour against the monotonic clock, nothing is deleted until both

@@ -93,6 +93,11 @@ impl Store {
         self.0.engine.metrics.clone()
     }
 
+    /// Changes [`StoreConfig::retention`] and [`StoreConfig::retention_bytes`] of the open store.
+    pub fn set_retention(&self, age: Option<Duration>, bytes: Option<u64>) {
+        self.0.engine.set_retention(age, bytes);
+    }
+
     /// Whether an upload would be accepted now. Cheap: asked before an upload is decoded.
     pub fn admits(&self) -> Result<(), StoreError> {
         self.0.engine.admits()

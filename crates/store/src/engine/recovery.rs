@@ -17,6 +17,7 @@ use crate::log;
 use crate::manifest::{FileMetastore, Manifest, Metastore, QuarantinedBlock, ulid_text};
 use crate::metrics::StoreMetrics;
 use crate::record::Record;
+use crate::retention::Retention;
 use crate::{StoreConfig, StoreError, lock};
 
 /// First line of the file `FORMAT`.
@@ -50,6 +51,7 @@ impl Engine {
             unreadable: Vec::new(),
         };
         let log = LogState { file: None, next_generation: 0, roll_not_before_ns: 0 };
+        let retention = Retention { age: config.retention, bytes: config.retention_bytes };
         let engine = Self {
             dedupe: Mutex::new(Dedupe::new(config.max_keys)),
             env,
@@ -63,6 +65,7 @@ impl Engine {
             work: Condvar::new(),
             blocks,
             clock_guard: Mutex::default(),
+            retention: Mutex::new(retention),
             flushing: Mutex::default(),
             housekeeping: Mutex::default(),
             free_bytes: AtomicU64::new(u64::MAX),

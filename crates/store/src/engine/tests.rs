@@ -436,6 +436,17 @@ fn retention_by_size_deletes_the_oldest() {
 }
 
 #[test]
+fn retention_can_change_while_the_store_is_open() {
+    let store = Fixture::new(StoreConfig { retention_bytes: Some(1), ..roomy() });
+    store.store(&keyed(1)).unwrap();
+    store.flush();
+    store.engine.set_retention(None, None);
+    assert_eq!(store.engine.retain().unwrap(), 0);
+    store.engine.set_retention(None, Some(1));
+    assert_eq!(store.engine.retain().unwrap(), 1);
+}
+
+#[test]
 fn the_cache_keeps_to_its_budget() {
     let store = full_store();
     store.flush();

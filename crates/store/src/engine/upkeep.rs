@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use argand_block::{BlockMeta, BlockSummary, BlockWriter, sort_dataset};
 use argand_model::{Dataset, MemoryDataset, TenantId, TimeRange};
@@ -14,7 +15,7 @@ use crate::disk::{self, FileWriter};
 use crate::error::{chain, io_error};
 use crate::head::{Generation, HeadPart};
 use crate::manifest::{BlockInfo, Manifest, QuarantinedBlock, ulid, ulid_text};
-use crate::retention::expired;
+use crate::retention::{Retention, expired};
 use crate::{StoreError, lock, log};
 
 impl Engine {
@@ -195,16 +196,22 @@ impl Engine {
         merged
     }
 
+    /// What is kept from the next look of retention on.
+    pub(crate) fn set_retention(&self, age: Option<Duration>, bytes: Option<u64>) {
+        *lock::mutex(&self.retention) = Retention { age, bytes };
+    }
+
     /// Removes what retention no longer keeps; the number of blocks.
     pub(crate) fn retain(&self) -> Result<usize, StoreError> {
         let _alone = lock::mutex(&self.housekeeping);
         let (wall_ns, monotonic_ns) = (self.env.clock.wall_ns(), self.env.clock.monotonic_ns());
         let is_confirmed = lock::mutex(&self.clock_guard).observe(wall_ns, monotonic_ns);
-        let age_ns = self.config.retention.map(|age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
+        let Retention { age, bytes } = *lock::mutex(&self.retention);
+        let age_ns = age.map(|age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         let cutoff_ns = age_ns.filter(|_| is_confirmed).map(|age| wall_ns.saturating_sub(age));
         let gone = {
             let manifest = lock::mutex(&self.manifest);
-            expired(manifest.current.blocks.values(), cutoff_ns, self.config.retention_bytes)
+            expired(manifest.current.blocks.values(), cutoff_ns, bytes)
         };
         if gone.is_empty() {
             return Ok(0);
