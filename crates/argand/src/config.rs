@@ -1,16 +1,22 @@
 //! Configuration: flag over environment over file over default.
 
+mod limits;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use argand_ingest::{BuiltInRules, IngestLimits, RelabelAction, RelabelRule, Relabeling};
-use argand_server::ServerConfig;
+use argand_server::{ConfigText, Policy, ServerConfig};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tracing_subscriber::EnvFilter;
 
 use crate::cli::ServerOptions;
+
+use limits::{LimitOverrides, LimitSettings};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,188 +26,36 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     /// Where and how long profiles are kept.
     pub(crate) store: StoreSettings,
-    /// What an uploaded profile may contain.
-    pub(crate) profiles: ProfileSettings,
-    /// Rules for the labels of uploaded profiles, in Prometheus' terms, applied in order.
-    pub(crate) relabel: Vec<RelabelSettings>,
-    /// Rules for every sample type of a profile. They see the type as `__type__` and `__unit__`, may drop it alone, and
-    /// may change other labels.
-    pub(crate) relabel_sample_types: Vec<RelabelSettings>,
-    /// Where the built-in rules stand in both lists: `godeltaprof_*` becomes the plain name, and CPU time inside a
-    /// wall-clock profile becomes a CPU profile.
-    pub(crate) relabel_built_in: BuiltIn,
+    /// Limits and rules of every tenant that has none of its own.
+    pub(crate) limits: LimitSettings,
+    /// Limits and rules of single tenants, by tenant id: what is not named is as in `limits`. A list of rules takes the
+    /// place of the one there.
+    pub(crate) overrides: BTreeMap<String, LimitOverrides>,
+    /// The program's own log.
+    pub(crate) log: LogSettings,
     /// Profiles of the server itself.
     pub(crate) self_profile: SelfProfileSettings,
 }
 
-/// What an uploaded profile may contain.
+/// The program's own log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct ProfileSettings {
-    /// Largest profile once decompressed, such as `4MiB`.
-    pub(crate) max_size: String,
-    /// Most samples of one profile.
-    pub(crate) max_samples: usize,
-    /// Most labels of one sample.
-    pub(crate) max_sample_labels: usize,
-    /// Deepest stack; deeper ones lose their leaf side.
-    pub(crate) max_stack_depth: usize,
-    /// Longest name in bytes; longer ones lose their beginning.
-    pub(crate) max_symbol_length: usize,
-    /// Most labels of a series.
-    pub(crate) max_label_names: usize,
-    /// Longest label name in bytes.
-    pub(crate) max_label_name_length: usize,
-    /// Longest label value in bytes.
-    pub(crate) max_label_value_length: usize,
-    /// Oldest accepted profile, such as `1h`; `off` accepts any.
-    pub(crate) reject_older_than: String,
-    /// How far ahead of now a profile may be, such as `10m`; `off` accepts any.
-    pub(crate) reject_newer_than: String,
+pub(crate) struct LogSettings {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or directives such as `info,argand_store=debug`.
+    pub(crate) level: String,
 }
 
-impl Default for ProfileSettings {
+impl Default for LogSettings {
     fn default() -> Self {
-        let limits = IngestLimits::default();
-        Self {
-            max_size: "4MiB".to_owned(),
-            max_samples: limits.samples,
-            max_sample_labels: limits.sample_labels,
-            max_stack_depth: limits.stack_depth,
-            max_symbol_length: limits.symbol_length_bytes,
-            max_label_names: limits.label_names,
-            max_label_name_length: limits.label_name_length_bytes,
-            max_label_value_length: limits.label_value_length_bytes,
-            reject_older_than: "1h".to_owned(),
-            reject_newer_than: "10m".to_owned(),
-        }
+        Self { level: "info".to_owned() }
     }
 }
 
-impl ProfileSettings {
-    /// Errors: a duration or size that cannot be read, by the key's name.
-    pub(crate) fn to_limits(&self) -> anyhow::Result<IngestLimits> {
-        let window = |key, text: &str| {
-            Ok::<_, anyhow::Error>(duration(key, text)?.and_then(|d| i64::try_from(d.as_nanos()).ok()))
-        };
-        Ok(IngestLimits {
-            profile_size_bytes: memory("profiles.max_size", &self.max_size)?,
-            samples: self.max_samples,
-            sample_labels: self.max_sample_labels,
-            stack_depth: self.max_stack_depth,
-            symbol_length_bytes: self.max_symbol_length,
-            label_names: self.max_label_names,
-            label_name_length_bytes: self.max_label_name_length,
-            label_value_length_bytes: self.max_label_value_length,
-            reject_older_than_ns: window("profiles.reject_older_than", &self.reject_older_than)?,
-            reject_newer_than_ns: window("profiles.reject_newer_than", &self.reject_newer_than)?,
-        })
-    }
-}
-
-/// One relabel rule.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RelabelSettings {
-    /// Labels whose values are joined by `separator`.
-    pub(crate) source_labels: Vec<String>,
-    /// Text between source values.
-    pub(crate) separator: String,
-    /// Pattern that must match the whole text.
-    pub(crate) regex: String,
-    /// Number of buckets of `hashmod`.
-    pub(crate) modulus: u64,
-    /// Label to write.
-    pub(crate) target_label: String,
-    /// Text to write; `$1` is the first group.
-    pub(crate) replacement: String,
-    /// What the rule does.
-    pub(crate) action: Action,
-}
-
-/// Where the built-in relabel rules stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum BuiltIn {
-    /// Before the configured ones.
-    #[default]
-    First,
-    /// After the configured ones.
-    Last,
-    /// Not applied.
-    Disabled,
-}
-
-/// What a relabel rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Action {
-    Replace,
-    Keep,
-    Drop,
-    KeepEqual,
-    DropEqual,
-    Lowercase,
-    Uppercase,
-    HashMod,
-    LabelMap,
-    LabelDrop,
-    LabelKeep,
-}
-
-impl Default for RelabelSettings {
-    fn default() -> Self {
-        Self {
-            source_labels: Vec::new(),
-            separator: ";".to_owned(),
-            regex: "(.*)".to_owned(),
-            modulus: 0,
-            target_label: String::new(),
-            replacement: "$1".to_owned(),
-            action: Action::Replace,
-        }
-    }
-}
-
-impl RelabelSettings {
-    fn to_rule(&self) -> anyhow::Result<RelabelRule> {
-        let action = match self.action {
-            Action::Replace => RelabelAction::Replace,
-            Action::Keep => RelabelAction::Keep,
-            Action::Drop => RelabelAction::Drop,
-            Action::KeepEqual => RelabelAction::KeepEqual,
-            Action::DropEqual => RelabelAction::DropEqual,
-            Action::Lowercase => RelabelAction::Lowercase,
-            Action::Uppercase => RelabelAction::Uppercase,
-            Action::HashMod => RelabelAction::HashMod,
-            Action::LabelMap => RelabelAction::LabelMap,
-            Action::LabelDrop => RelabelAction::LabelDrop,
-            Action::LabelKeep => RelabelAction::LabelKeep,
-        };
-        let rule = RelabelRule::new(action).sources(self.source_labels.iter().cloned()).separator(&self.separator);
-        let rule = rule.matching(&self.regex)?.modulus(self.modulus).target(&self.target_label);
-        Ok(rule.replacement(&self.replacement).check()?)
-    }
-}
-
-impl Config {
-    /// Errors: the first rule that cannot be used, by its position.
-    pub(crate) fn relabeling(&self) -> anyhow::Result<Relabeling> {
-        let rules = |key: &str, list: &[RelabelSettings]| {
-            let rule = |(index, settings): (usize, &RelabelSettings)| {
-                settings.to_rule().with_context(|| format!("{key}[{index}]"))
-            };
-            list.iter().enumerate().map(rule).collect::<anyhow::Result<Vec<_>>>()
-        };
-        Ok(Relabeling {
-            series: rules("relabel", &self.relabel)?,
-            sample_types: rules("relabel_sample_types", &self.relabel_sample_types)?,
-            built_in: match self.relabel_built_in {
-                BuiltIn::First => BuiltInRules::First,
-                BuiltIn::Last => BuiltInRules::Last,
-                BuiltIn::Disabled => BuiltInRules::Disabled,
-            },
-        })
+impl LogSettings {
+    /// Errors: directives that cannot be read.
+    pub(crate) fn to_filter(&self) -> anyhow::Result<EnvFilter> {
+        let parsed = EnvFilter::builder().parse(&self.level);
+        parsed.with_context(|| format!("log.level: {:?} is no level, use for example info or debug", self.level))
     }
 }
 
@@ -297,12 +151,22 @@ pub(crate) fn load(options: &ServerOptions) -> anyhow::Result<Config> {
     }
     merge(&mut merged, from_environment(std::env::vars())?);
     merge(&mut merged, from_flags(options));
-    let config: Config = serde_json::from_value(merged).context("invalid configuration")?;
+    let config: Config = typed(merged).context("invalid configuration")?;
     config.store.to_store_config()?;
-    config.profiles.to_limits()?;
-    config.relabeling()?;
+    config.policy()?;
+    config.log.to_filter()?;
     duration("self_profile.interval", &config.self_profile.interval)?;
     Ok(config)
+}
+
+/// Reads a value as what it should be. Errors name the key.
+fn typed<T: DeserializeOwned>(value: Value) -> anyhow::Result<T> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let key = error.path().to_string();
+        let reason = anyhow::Error::new(error.into_inner());
+        // The path of the whole is a dot.
+        if key == "." { reason } else { reason.context(key) }
+    })
 }
 
 /// Puts `over` on top of `base`, table by table.
@@ -327,14 +191,22 @@ fn read_file(path: &Path) -> anyhow::Result<Value> {
         _ => serde_saphyr::from_str(&text).with_context(|| format!("{place} is no valid YAML"))?,
     };
     // Checked by itself first, so that the error names the file and not the merged result.
-    serde_json::from_value::<Config>(value.clone()).with_context(|| format!("invalid configuration {place}"))?;
+    let alone: Config = typed(value.clone()).with_context(|| format!("invalid configuration {place}"))?;
+    alone.policy().with_context(|| format!("invalid configuration {place}"))?;
     Ok(value)
 }
 
-/// `ARGAND_SERVER__LISTEN=…` sets `server.listen`; variables without a double underscore are not ours to read.
+/// Another name of `log.level`.
+const LOG_VARIABLE: &str = "ARGAND_LOG";
+
+/// `ARGAND_SERVER__LISTEN=…` sets `server.listen`; variables without a double underscore are not ours to
+/// read, but for `ARGAND_LOG`.
 fn from_environment(variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<Value> {
     let mut tree = json!({});
     for (variable, text) in variables {
+        if variable == LOG_VARIABLE {
+            merge(&mut tree, json!({ "log": { "level": text } }));
+        }
         let Some(path) = variable.strip_prefix("ARGAND_").filter(|p| p.contains("__")) else { continue };
         let keys: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
         // Numbers and booleans read as such; everything else is text.
@@ -348,7 +220,7 @@ fn from_environment(variables: impl Iterator<Item = (String, String)>) -> anyhow
         }
         let mut alone = serde_json::to_value(Config::default())?;
         merge(&mut alone, over.clone());
-        serde_json::from_value::<Config>(alone).with_context(|| format!("invalid environment variable {variable}"))?;
+        typed::<Config>(alone).with_context(|| format!("invalid environment variable {variable}"))?;
         merge(&mut tree, over);
     }
     Ok(tree)
@@ -390,14 +262,55 @@ pub(crate) fn show(options: &ServerOptions, diff_default: bool, json: bool) -> a
     Ok(())
 }
 
-/// The whole configuration.
-pub(crate) fn to_yaml(config: &Config) -> anyhow::Result<String> {
-    yaml(&serde_json::to_value(config)?)
+impl Config {
+    /// Limits of all tenants, and the configuration in words. Errors: the first key that cannot be used.
+    pub(crate) fn policy(&self) -> anyhow::Result<Policy> {
+        let mut overrides = BTreeMap::new();
+        for (tenant, settings) in &self.overrides {
+            let key = format!("overrides.{tenant}");
+            let id = tenant.parse().with_context(|| format!("{key}: not the id of a tenant"))?;
+            let merged = settings.over(&self.limits).with_context(|| key.clone())?;
+            overrides.insert(id, merged.to_limits(&key)?);
+        }
+        let config_text = ConfigText {
+            current: yaml(&serde_json::to_value(self)?)?,
+            changed: yaml(&changed(self)?)?,
+            default: yaml(&serde_json::to_value(Self::default())?)?,
+        };
+        Ok(Policy { limits: self.limits.to_limits("limits")?, overrides, config_text })
+    }
+
+    /// This configuration with everything of `new` that a running server can take over.
+    pub(crate) fn reloaded(&self, new: &Self) -> Self {
+        let mut reloaded = self.clone();
+        reloaded.limits = new.limits.clone();
+        reloaded.overrides = new.overrides.clone();
+        reloaded.log = new.log.clone();
+        reloaded.store.retention = new.store.retention.clone();
+        reloaded.store.retention_size = new.store.retention_size.clone();
+        reloaded
+    }
+
+    /// Keys in which the two differ, such as `limits.max_samples`.
+    pub(crate) fn differing_keys(&self, other: &Self) -> anyhow::Result<BTreeSet<String>> {
+        let mut keys = BTreeSet::new();
+        collect_differences("", &serde_json::to_value(self)?, &serde_json::to_value(other)?, &mut keys);
+        Ok(keys)
+    }
 }
 
-/// What differs from the defaults.
-pub(crate) fn to_yaml_changed(config: &Config) -> anyhow::Result<String> {
-    yaml(&changed(config)?)
+fn collect_differences(key: &str, one: &Value, other: &Value, keys: &mut BTreeSet<String>) {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            for name in one.keys().chain(other.keys()) {
+                let below = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                let of = |map: &Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
+                collect_differences(&below, &of(one), &of(other), keys);
+            }
+        }
+        (one, other) if one != other => drop(keys.insert(key.to_owned())),
+        _ => {}
+    }
 }
 
 fn changed(config: &Config) -> anyhow::Result<Value> {

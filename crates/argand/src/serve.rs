@@ -1,11 +1,13 @@
 //! `argand server` and `argand up`: wiring, start and stop.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use argand_server::{BuildInfo, ConfigText, Dependencies, Server, Storage};
+use argand_model::TenantId;
+use argand_server::{BuildInfo, Dependencies, PolicyHandle, Server, Storage};
 use argand_store::{Rng, Store, StoreError, SystemRng};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -33,22 +35,40 @@ fn run(
     announce: impl FnOnce(std::net::SocketAddr),
 ) -> anyhow::Result<()> {
     let config = config::load(options)?;
-    start_logging(log_format);
+    let set_log_filter = start_logging(config.log.to_filter()?, log_format);
     let store = open_store(&config)?;
-    let result = serve(&config, &store, announce);
+    let policy = PolicyHandle::new(config.policy()?);
+    let reload = Reload {
+        options: options.clone(),
+        running: config.clone(),
+        policy: policy.clone(),
+        store: store.clone(),
+        set_log_filter,
+    };
+    let result = serve(&config, &store, policy, reload, announce);
     store.shutdown();
     result
 }
 
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("ARGAND_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Changes what is logged from now on.
+type SetLogFilter = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send>;
+
+fn start_logging(filter: EnvFilter, format: LogFormat) -> SetLogFilter {
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            logs.with_ansi(colour).with_target(false).init();
+            let logs = logs.with_ansi(colour).with_target(false).with_filter_reloading();
+            let handle = logs.reload_handle();
+            logs.init();
+            Box::new(move |filter| handle.reload(filter))
         }
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Json => {
+            let logs = logs.json().with_filter_reloading();
+            let handle = logs.reload_handle();
+            logs.init();
+            Box::new(move |filter| handle.reload(filter))
+        }
     }
 }
 
@@ -80,7 +100,13 @@ fn now_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
-fn serve(config: &Config, store: &Store, announce: impl FnOnce(std::net::SocketAddr)) -> anyhow::Result<()> {
+fn serve(
+    config: &Config,
+    store: &Store,
+    policy: PolicyHandle,
+    reload: Reload,
+    announce: impl FnOnce(std::net::SocketAddr),
+) -> anyhow::Result<()> {
     let storage = Arc::new(StoreStorage(store.clone()));
     let profiler = Arc::new(SelfProfiler::new(config.self_profile.rate));
     let runtime =
@@ -91,32 +117,31 @@ fn serve(config: &Config, store: &Store, announce: impl FnOnce(std::net::SocketA
         self_profile: Some(profiler.clone()),
         clock: Arc::new(now_ns),
         next_id: Arc::new(next_id),
-        profile_limits: config.profiles.to_limits()?,
-        relabel: Arc::new(config.relabeling()?),
+        policy,
         build: BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: "", date: "" },
-        config_text: config_text(config)?,
         readings: Vec::new(),
     };
     runtime.block_on(async {
         let server = Server::bind(config.server.clone(), parts).await?;
         warn_if_open(&server);
+        warn_if_unused(config);
         announce(server.address());
         let _self_profiling = start_self_profiling(config, profiler, storage)?;
-        server.run_until(stop_signal()?).await;
+        server.run_until(stop_signal(reload)?).await;
         tracing::info!("stopped accepting, flushing");
         Ok(())
     })
 }
 
-fn config_text(config: &Config) -> anyhow::Result<ConfigText> {
-    let (current, changed, default) =
-        (config::to_yaml(config)?, config::to_yaml_changed(config)?, config::to_yaml(&Config::default())?);
-    Ok(ConfigText { current, changed, default })
-}
-
 fn warn_if_open(server: &Server) {
     if !server.address().ip().is_loopback() {
         tracing::warn!(address = %server.address(), "anybody who reaches this address can read and write profiles: put a proxy with authentication before it");
+    }
+}
+
+fn warn_if_unused(config: &Config) {
+    if !config.server.multitenancy && config.overrides.keys().any(|tenant| tenant != TenantId::anonymous().as_str()) {
+        tracing::warn!("overrides of tenants have no effect: set server.multitenancy to tell tenants apart");
     }
 }
 
@@ -134,8 +159,54 @@ fn start_self_profiling(
     SelfProfiling::start(profiler, interval, next_id, store).map(Some).context("cannot start self-profiling")
 }
 
-/// Ready at the first SIGINT or SIGTERM; SIGHUP is told and changes nothing.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+/// Takes over what a running server can from a changed configuration.
+struct Reload {
+    options: ServerOptions,
+    /// What is in force, parts of the start included.
+    running: Config,
+    policy: PolicyHandle,
+    store: Store,
+    set_log_filter: SetLogFilter,
+}
+
+impl Reload {
+    /// Reads the configuration again and tells what came of it.
+    fn run(&mut self) {
+        if let Err(error) = self.attempt() {
+            tracing::error!(error = format!("{error:#}"), "configuration not reloaded, the old one stays in force");
+        }
+    }
+
+    /// All of it is checked before anything changes.
+    fn attempt(&mut self) -> anyhow::Result<()> {
+        let asked = config::load(&self.options)?;
+        let next = self.running.reloaded(&asked);
+        let (changed, left) = (next.differing_keys(&self.running)?, next.differing_keys(&asked)?);
+        let (policy, filter, store) = (next.policy()?, next.log.to_filter()?, next.store.to_store_config()?);
+        self.policy.replace(policy);
+        self.store.set_retention(store.retention, store.retention_bytes);
+        self.running = next;
+        tracing::info!(changed = listed(&changed), "configuration reloaded");
+        if !left.is_empty() {
+            tracing::warn!(keys = listed(&left), "what changed there needs a restart");
+        }
+        // Last, so that a quieter log still has these lines.
+        if let Err(error) = (self.set_log_filter)(filter) {
+            tracing::warn!(%error, "log.level cannot be changed now");
+        }
+        Ok(())
+    }
+}
+
+fn listed(keys: &BTreeSet<String>) -> String {
+    match keys.is_empty() {
+        true => "nothing".to_owned(),
+        false => keys.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// Ready at the first SIGINT or SIGTERM; SIGHUP reads the configuration again.
+fn stop_signal(mut reload: Reload) -> anyhow::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -144,7 +215,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             tokio::select! {
                 _ = interrupt.recv() => return,
                 _ = terminate.recv() => return,
-                _ = hang_up.recv() => tracing::warn!("the configuration is read at start only: restart to change it"),
+                _ = hang_up.recv() => tokio::task::block_in_place(|| reload.run()),
             }
         }
     })

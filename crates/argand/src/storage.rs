@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use argand_model::{Dataset, TenantId, TimeRange, Upload};
 use argand_server::{Reading, ReadingValue, SettingsFile, Storage, StorageError, StorageStatus};
-use argand_store::{DurationHistogram, Number, Store, StoreError};
+use argand_store::{DurationHistogram, Number, Store, StoreConfig, StoreError};
 
 /// How long an upload waits for room.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,7 +79,12 @@ impl Storage for StoreStorage {
 
     fn status(&self) -> StorageStatus {
         let status = self.0.status();
-        StorageStatus { tenants: status.tenants, blocks: status.blocks, size_bytes: status.block_bytes }
+        StorageStatus {
+            tenants: status.tenants,
+            blocks: status.blocks,
+            size_bytes: status.block_bytes,
+            max_series_per_tenant: StoreConfig::default().max_series_per_tenant as u64,
+        }
     }
 
     fn readings(&self) -> Vec<Reading> {

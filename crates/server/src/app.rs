@@ -25,6 +25,7 @@ use crate::error::{ApiError, ServerError};
 use crate::host::HostGuard;
 use crate::intake::Intake;
 use crate::metrics::{Metrics, Reading, ReadingSource, ReadingValue, RequestLabels};
+use crate::policy::Policy;
 use crate::rate::RateLimit;
 use crate::settings::Settings;
 use crate::tenancy::Tenancy;
@@ -62,12 +63,17 @@ impl App {
             settings: Settings::load(parts.settings.clone())?,
             ingest_pool,
             query_pool,
-            rate: RateLimit::new(&config.ingest),
+            rate: RateLimit::default(),
             started,
             stopping: AtomicBool::new(false),
             config,
             parts,
         })
+    }
+
+    /// Limits of tenants in force now.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.parts.policy.get()
     }
 
     /// The present in ns since the Unix epoch.

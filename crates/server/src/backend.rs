@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use argand_ingest::{IngestLimits as ProfileLimits, Relabeling};
 use argand_model::{Dataset, TenantId, TimeRange, Upload};
 
 use crate::error::ApiError;
 use crate::metrics::{Reading, ReadingSource};
+use crate::policy::PolicyHandle;
 
 /// A store of profiles. Methods block; they run on threads made for that.
 pub trait Storage: Send + Sync {
@@ -47,6 +47,8 @@ pub struct StorageStatus {
     pub blocks: u64,
     /// Bytes on disk.
     pub size_bytes: u64,
+    /// Series that a tenant may have at once.
+    pub max_series_per_tenant: u64,
 }
 
 /// Why the store did not do it. Messages are public.
@@ -124,14 +126,10 @@ pub struct Dependencies {
     pub clock: Clock,
     /// Ids of stored profiles.
     pub next_id: IdSource,
-    /// What a profile may contain.
-    pub profile_limits: ProfileLimits,
-    /// Relabel rules for all uploads.
-    pub relabel: Arc<Relabeling>,
+    /// Limits of tenants and what else may change while the server runs.
+    pub policy: PolicyHandle,
     /// What is running.
     pub build: BuildInfo,
-    /// The configuration as YAML with secrets masked: in use, where it differs from the defaults, and the defaults.
-    pub config_text: ConfigText,
     /// Numbers of other parts of the program.
     pub readings: Vec<ReadingSource>,
 }

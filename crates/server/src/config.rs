@@ -26,10 +26,10 @@ pub struct ServerConfig {
     pub metrics_on_main: bool,
     /// Bounds of connections and requests.
     pub connections: ConnectionLimits,
-    /// Bounds of ingest.
-    pub ingest: IngestLimits,
-    /// Bounds of queries.
-    pub query: QueryLimits,
+    /// How much ingest there is at once.
+    pub ingest: IngestConfig,
+    /// How much querying there is at once.
+    pub query: QueryConfig,
 }
 
 impl Default for ServerConfig {
@@ -42,8 +42,8 @@ impl Default for ServerConfig {
             multitenancy: false,
             metrics_on_main: true,
             connections: ConnectionLimits::default(),
-            ingest: IngestLimits::default(),
-            query: QueryLimits::default(),
+            ingest: IngestConfig::default(),
+            query: QueryConfig::default(),
         }
     }
 }
@@ -97,41 +97,26 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Bounds of ingest.
+/// How much ingest there is at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct IngestLimits {
-    /// Body of an ingest request, after decompression.
-    pub max_body_bytes: u64,
-    /// Bytes per second and tenant, 0 for no limit. Off by default: most clients drop what is refused.
-    pub rate_bytes_per_second: u64,
-    /// Bytes that a tenant may send at once where there is a rate limit.
-    pub burst_bytes: u64,
+pub struct IngestConfig {
     /// Requests that are decoded and stored at once.
     pub concurrency: usize,
     /// Requests that may wait for that.
     pub queue: usize,
 }
 
-impl Default for IngestLimits {
+impl Default for IngestConfig {
     fn default() -> Self {
-        Self { max_body_bytes: 256 << 20, rate_bytes_per_second: 0, burst_bytes: 2 << 20, concurrency: 16, queue: 1024 }
+        Self { concurrency: 16, queue: 1024 }
     }
 }
 
-/// Bounds of queries.
+/// How much querying there is at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct QueryLimits {
-    /// Longest range of one query, 0 for no limit. Off by default: what is kept can be asked for, and a query is
-    /// bounded by its time and its nodes.
-    pub max_length_ms: u64,
-    /// How far back a query reaches, 0 for no limit.
-    pub max_lookback_ms: u64,
-    /// Nodes of a flame graph where the request does not say.
-    pub default_nodes: usize,
-    /// Most nodes that a request may ask for.
-    pub max_nodes: usize,
+pub struct QueryConfig {
     /// Longest time that one query may take.
     pub timeout_ms: u64,
     /// Queries that run at once.
@@ -140,13 +125,9 @@ pub struct QueryLimits {
     pub queue: usize,
 }
 
-impl Default for QueryLimits {
+impl Default for QueryConfig {
     fn default() -> Self {
         Self {
-            max_length_ms: 0,
-            max_lookback_ms: 0,
-            default_nodes: 8192,
-            max_nodes: 1 << 20,
             timeout_ms: 60_000,
             concurrency: std::thread::available_parallelism().map_or(2, usize::from),
             queue: 256,

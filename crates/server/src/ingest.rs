@@ -7,6 +7,7 @@ use connectrpc::ErrorCode;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::policy::TenantLimits;
 use crate::proto::push::v1::__buffa::view::{PushRequestView, RawProfileSeriesView};
 
 /// Uploads that go to the store together, so that they share one write to disk.
@@ -63,14 +64,10 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn with_context<T>(app: &App, decode: impl FnOnce(&mut Context<'_>) -> T) -> T {
+fn with_context<T>(app: &App, limits: &TenantLimits, decode: impl FnOnce(&mut Context<'_>) -> T) -> T {
     let mut next_id = || (app.parts.next_id)();
-    decode(&mut Context {
-        limits: &app.parts.profile_limits,
-        relabel: &app.parts.relabel,
-        now_ns: app.now_ns(),
-        next_id: &mut next_id,
-    })
+    let TenantLimits { profile, relabel, .. } = limits;
+    decode(&mut Context { limits: profile, relabel, now_ns: app.now_ns(), next_id: &mut next_id })
 }
 
 /// Stores every profile of a push that can be stored. Errors: what was wrong with the others, joined; the code of an
@@ -80,12 +77,15 @@ pub(crate) fn push(app: &App, tenant: &TenantId, request: &PushRequestView<'_>) 
         return Err(ApiError::invalid("no profiles received: the request has no series with samples"));
     }
     app.parts.storage.wait_for_room()?;
+    let policy = app.policy();
+    let limits = policy.of(tenant);
     let mut batch = Batch::new(app, tenant);
     for (index, series) in request.series.iter().enumerate() {
         let labels = label_pairs(series);
         for sample in &series.samples {
-            let decoded =
-                with_context(app, |context| argand_ingest::push(&labels, sample.raw_profile, sample.ID, context));
+            let decoded = with_context(app, limits, |context| {
+                argand_ingest::push(&labels, sample.raw_profile, sample.ID, context)
+            });
             match decoded {
                 Ok(upload) => batch.add(upload, "pprof", sample.raw_profile.len()),
                 Err(rejection) => {
@@ -126,8 +126,9 @@ pub(crate) fn legacy(
     raw_bytes: usize,
 ) -> Result<(), ApiError> {
     app.parts.storage.wait_for_room()?;
+    let policy = app.policy();
     let mut batch = Batch::new(app, tenant);
-    match with_context(app, |context| argand_ingest::ingest(params, body, context)) {
+    match with_context(app, policy.of(tenant), |context| argand_ingest::ingest(params, body, context)) {
         Ok(ingested) => {
             app.metrics.lost(&ingested.losses);
             let metrics = ingested.uploads.len() as u64 + ingested.dropped;

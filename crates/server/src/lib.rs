@@ -22,6 +22,7 @@ mod ingest;
 mod intake;
 mod listen;
 mod metrics;
+mod policy;
 pub mod proto;
 mod query;
 mod rate;
@@ -36,7 +37,8 @@ pub use backend::{
     BuildInfo, Clock, ConfigText, Dependencies, IdSource, SelfProfile, SettingsFile, Storage, StorageError,
     StorageStatus,
 };
-pub use config::{ConnectionLimits, IngestLimits, QueryLimits, ServerConfig};
+pub use config::{ConnectionLimits, IngestConfig, QueryConfig, ServerConfig};
 pub use error::{ApiError, ServerError};
 pub use metrics::{Reading, ReadingSource, ReadingValue};
+pub use policy::{Policy, PolicyHandle, QueryLimits, TenantLimits};
 pub use server::Server;

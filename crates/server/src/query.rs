@@ -8,8 +8,9 @@ use argand_query::{Control, Partial, QueryError};
 use connectrpc::ErrorCode;
 
 use crate::app::App;
-use crate::config::{QueryLimits, millis};
+use crate::config::millis;
 use crate::error::ApiError;
+use crate::policy::QueryLimits;
 
 /// A checked range of time, in ms since the Unix epoch, both ends in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

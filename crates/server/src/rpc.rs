@@ -98,7 +98,8 @@ fn service(app: &Arc<App>) -> ConnectRpcService {
     let router = Arc::new(info::FeatureFlags).register(router);
     let router = Arc::new(info::ApiVersion).register(router);
     let router = Arc::new(info::HealthCheck(app.clone())).register(router);
-    let router = router.with_route_limits(PUSH, limits(app.config.ingest.max_body_bytes, PUSH_ELEMENTS_BYTES));
+    // By tenant, and changeable: it is kept where the body is read.
+    let router = router.with_route_limits(PUSH, limits(u64::MAX, PUSH_ELEMENTS_BYTES));
     let longest = millis(app.config.query.timeout_ms);
     ConnectRpcService::new(router)
         .with_limits(limits(app.config.connections.max_body_bytes, OTHER_ELEMENTS_BYTES))
@@ -119,8 +120,10 @@ impl Rpc {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let is_push = path == PUSH;
-        let config = &self.app.config;
-        let max_bytes = if is_push { config.ingest.max_body_bytes } else { config.connections.max_body_bytes };
+        let max_bytes = match is_push {
+            true => self.max_push_bytes(&parts.headers),
+            false => self.app.config.connections.max_body_bytes,
+        };
         let body = self.app.intake.read(&mut parts.headers, body, max_bytes).await?;
         let mut body = intake::unpack_frames(&mut parts.headers, body, max_bytes).await?;
         if is_json(&parts.headers) {
@@ -142,6 +145,13 @@ impl Rpc {
             response.extensions_mut().insert(Route(path));
         }
         Ok(response)
+    }
+
+    /// Who sends is checked later, so that the protocol's own refusals come first; until then the default counts.
+    fn max_push_bytes(&self, headers: &HeaderMap) -> u64 {
+        let policy = self.app.policy();
+        let limits = self.app.tenancy.one(headers).map_or(&policy.limits, |tenant| policy.of(&tenant));
+        limits.max_body_bytes
     }
 }
 

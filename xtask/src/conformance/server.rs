@@ -17,9 +17,9 @@ use ureq::http::Request;
 
 /// Files are of any age and size; each case has a tenant of its own.
 const CONFIGURATION: &str = r#"{
-  "server": {"admin_listen": "", "multitenancy": true, "query": {"max_length_ms": 0, "max_lookback_ms": 0}},
+  "server": {"admin_listen": "", "multitenancy": true},
   "store": {"retention": "off"},
-  "profiles": {"reject_older_than": "off", "reject_newer_than": "off", "max_size": "64MiB", "max_samples": 1000000},
+  "limits": {"reject_older_than": "off", "reject_newer_than": "off", "max_profile_size": "64MiB", "max_samples": 1000000},
   "self_profile": {"enabled": false}
 }"#;
 

@@ -1,3 +1,5 @@
+use argand_server::TenantLimits;
+
 use super::*;
 
 fn environment(variables: &[(&str, &str)]) -> anyhow::Result<Value> {
@@ -60,26 +62,78 @@ fn the_difference_to_the_defaults_is_what_was_set() {
     assert_eq!(difference(&base, &base), None);
 }
 
-#[test]
-fn relabel_rules_are_checked_and_named_by_position() {
+fn load_text(text: &str) -> anyhow::Result<Config> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("argand.yaml");
-    let load_with = |rules: &str| {
-        std::fs::write(&path, format!("relabel:\n{rules}")).unwrap();
-        load(&ServerOptions { config: Some(path.clone()), ..ServerOptions::default() })
-    };
-    let config = load_with("  - source_labels: [env]\n    regex: test\n    action: drop\n").unwrap();
-    assert_eq!(config.relabeling().unwrap().series.len(), 1);
-    let error = format!(
-        "{:#}",
-        load_with("  - action: labeldrop\n    regex: a\n  - regex: '('\n    target_label: x\n").unwrap_err()
-    );
-    assert!(error.contains("relabel[1]"), "{error}");
-    let error = format!("{:#}", load_with("  []\nrelabel_sample_types:\n  - action: keepequal\n").unwrap_err());
-    assert!(error.contains("relabel_sample_types[0]") && error.contains("target_label"), "{error}");
+    std::fs::write(&path, text).unwrap();
+    load(&ServerOptions { config: Some(path), ..ServerOptions::default() })
+}
+
+/// What is said about a configuration that is refused.
+fn refusal(text: &str) -> String {
+    format!("{:#}", load_text(text).unwrap_err())
+}
+
+#[test]
+fn relabel_rules_are_checked_and_named_by_position() {
+    let rules = "limits:\n  relabel:\n    - {source_labels: [env], regex: test, action: drop}\n";
+    assert_eq!(load_text(rules).unwrap().policy().unwrap().limits.relabel.series.len(), 1);
+    let error = refusal("limits:\n  relabel: [{action: labeldrop, regex: a}, {regex: '(', target_label: x}]\n");
+    assert!(error.contains("limits.relabel[1]") && error.contains("argand.yaml"), "{error}");
+    let error = refusal("limits:\n  relabel_sample_types: [{action: keepequal}]\n");
+    assert!(error.contains("limits.relabel_sample_types[0]") && error.contains("target_label"), "{error}");
 }
 
 #[test]
 fn the_written_defaults_are_the_limits_in_force() {
-    assert_eq!(Config::default().profiles.to_limits().unwrap(), IngestLimits::default());
+    let (written, default) = (LimitSettings::default().to_limits("limits").unwrap(), TenantLimits::default());
+    let numbers = |limits: &TenantLimits| (limits.max_body_bytes, limits.rate_bytes_per_second, limits.burst_bytes);
+    assert_eq!(numbers(&written), numbers(&default));
+    assert_eq!((written.profile, written.query), (default.profile, default.query));
+}
+
+#[test]
+fn overrides_change_what_they_name() {
+    let text = "
+limits: {max_samples: 5, relabel: [{action: labeldrop, regex: pod}]}
+overrides:
+  team-a: {max_body_size: 1MiB, relabel: []}
+  team-b: {}
+";
+    let policy = load_text(text).unwrap().policy().unwrap();
+    let limits = |tenant: &str| {
+        let limits = policy.of(&tenant.parse().unwrap());
+        (limits.profile.samples, limits.max_body_bytes, limits.relabel.series.len())
+    };
+    assert_eq!(limits("team-a"), (5, 1 << 20, 0));
+    assert_eq!((limits("team-b"), limits("team-c")), ((5, 256 << 20, 1), (5, 256 << 20, 1)));
+}
+
+#[test]
+fn bad_limits_are_named() {
+    for (text, words) in [
+        ("limits: {max_samples: many}", ["limits.max_samples", "many"]),
+        ("limits: {max_sample: 1}", ["max_sample", "max_samples"]),
+        ("limits: {query_default_nodes: 0}", ["limits.query_default_nodes", "between"]),
+        ("overrides: {team-a: {max_samples: many}}", ["overrides.team-a", "max_samples"]),
+        ("overrides: {team-a: {max_sample: 1}}", ["overrides.team-a", "max_sample"]),
+        ("overrides: {team-a: {reject_older_than: soon}}", ["overrides.team-a.reject_older_than", "soon"]),
+        ("overrides: {'a/b': {}}", ["overrides.a/b", "tenant"]),
+        ("log: {level: 'a=b=c'}", ["log.level", "a=b=c"]),
+    ] {
+        let error = refusal(text);
+        assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_running_server_takes_over_what_it_can() {
+    let old = Config::default();
+    let new =
+        load_text("limits: {max_samples: 5}\nstore: {retention: 1d, head_size: 1MiB}\nlog: {level: debug}").unwrap();
+    let reloaded = old.reloaded(&new);
+    let keys = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let changed = reloaded.differing_keys(&old).unwrap();
+    assert_eq!(changed, keys(&["limits.max_samples", "log.level", "store.retention"]));
+    assert_eq!(reloaded.differing_keys(&new).unwrap(), keys(&["store.head_size"]));
 }

@@ -42,6 +42,11 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a child can be signalled");
     }
 
+    /// Asks it to read its configuration again (SIGHUP).
+    pub(crate) fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("a child can be signalled");
+    }
+
     /// Ends it at once, as a crash does (SIGKILL).
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");

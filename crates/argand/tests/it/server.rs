@@ -75,6 +75,24 @@ impl Server {
         self.running.process.kill();
     }
 
+    /// Asks the process to read its configuration again (SIGHUP), and waits until its log has one more line with this.
+    pub(crate) fn reload(&self, word: &str) -> String {
+        let told = || {
+            let log = fs::read_to_string(log_path(self.folder.path())).unwrap_or_default();
+            log.lines().filter(|line| line.contains(word)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = told().len();
+        self.running.process.hang_up();
+        let deadline = Instant::now() + READY_WITHIN;
+        while Instant::now() < deadline {
+            if let Some(line) = told().into_iter().nth(before) {
+                return line;
+            }
+            thread::sleep(POLL);
+        }
+        panic!("the log never said {word:?}");
+    }
+
     /// Starts again on the same data directory, on another port, and waits until it is ready.
     pub(crate) fn restart(&mut self) {
         self.running = launch(self.folder.path(), &self.arguments);

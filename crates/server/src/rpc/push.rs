@@ -30,9 +30,11 @@ impl PusherService for Pusher {
     async fn push(&self, ctx: RequestContext, request: ServiceRequest<'_, PushRequest>) -> ServiceResult<PushResponse> {
         let app = self.0.clone();
         let tenant = app.tenancy.one(ctx.headers())?;
-        app.rate.take(&tenant, request.bytes().len() as u64, app.now_ns()).inspect_err(|_| {
-            app.metrics.discarded("rate_limited", &tenant, request.bytes().len() as u64);
-        })?;
+        app.rate.take(&tenant, app.policy().of(&tenant), request.bytes().len() as u64, app.now_ns()).inspect_err(
+            |_| {
+                app.metrics.discarded("rate_limited", &tenant, request.bytes().len() as u64);
+            },
+        )?;
         // The work outlives this call when the client goes away, and so does the memory that it uses.
         let reservation = ctx.extensions().get::<Arc<Reservation>>().cloned();
         let slot = ctx.extensions().get::<Leave>().and_then(Leave::take).ok_or_else(ApiError::internal)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use argand_model::{Labels, Matcher, Profile, ProfileType};
+use argand_model::{Labels, Matcher, Profile, ProfileType, TenantId};
 use argand_query::{
     Aggregation, Exemplar, Filter, FlameGraph, FlameGraphDiff, GoPgo, Heatmap, HeatmapPoints, HeatmapQuery, Selection,
     SeriesQuery, TimeSeries,
@@ -14,6 +14,7 @@ use http::HeaderMap;
 use crate::accept;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::policy::QueryLimits;
 use crate::proto::google::v1 as pprof;
 use crate::proto::querier::v1 as pb;
 use crate::proto::types::v1 as types;
@@ -31,7 +32,7 @@ impl pb::QuerierService for Querier {
         request: ServiceRequest<'_, pb::ProfileTypesRequest>,
     ) -> ServiceResult<pb::ProfileTypesResponse> {
         let tenants = self.0.tenancy.many(ctx.headers())?;
-        let window = query::window_or_recent(&self.0.config.query, self.now_ms(), request.start, request.end)?;
+        let window = query::window_or_recent(&self.limits(&tenants), self.now_ms(), request.start, request.end)?;
         let found = self.metadata(tenants, Vec::new(), window, argand_query::profile_types).await?;
         let profile_types = found.iter().map(profile_type_to_proto).collect();
         Response::ok(pb::ProfileTypesResponse { profile_types, ..Default::default() })
@@ -43,7 +44,7 @@ impl pb::QuerierService for Querier {
         request: ServiceRequest<'_, types::LabelValuesRequest>,
     ) -> ServiceResult<types::LabelValuesResponse> {
         let tenants = self.0.tenancy.many(ctx.headers())?;
-        let window = self.window(request.start, request.end)?;
+        let window = self.window(&tenants, request.start, request.end)?;
         if request.name.is_empty() {
             return Err(ApiError::invalid("the request has no label name").into());
         }
@@ -61,7 +62,7 @@ impl pb::QuerierService for Querier {
     ) -> ServiceResult<types::LabelNamesResponse> {
         let tenants = self.0.tenancy.many(ctx.headers())?;
         let shows = shown_names(ctx.headers())?;
-        let window = self.window(request.start, request.end)?;
+        let window = self.window(&tenants, request.start, request.end)?;
         let matchers = parse_all(&request.matchers)?;
         let mut names = self.metadata(tenants, matchers, window, argand_query::label_names).await?;
         names.retain(|name| shows(name));
@@ -75,7 +76,7 @@ impl pb::QuerierService for Querier {
     ) -> ServiceResult<pb::SeriesResponse> {
         let tenants = self.0.tenancy.many(ctx.headers())?;
         let shows = shown_names(ctx.headers())?;
-        let window = self.window(request.start, request.end)?;
+        let window = self.window(&tenants, request.start, request.end)?;
         let matchers = parse_all(&request.matchers)?;
         let wanted = texts(&request.label_names);
         let found =
@@ -99,7 +100,7 @@ impl pb::QuerierService for Querier {
         if asks_async == Some(pb::AsyncQueryType::ASYNC_QUERY_TYPE_FORCE) {
             return Err(ApiError::new(ErrorCode::Unimplemented, "asynchronous queries are not available").into());
         }
-        let merge = self.merge_of(&request)?;
+        let merge = self.merge_of(&tenants, &request)?;
         let max_nodes = request.max_nodes.unwrap_or(0);
         let answer = self.merge(tenants, merge, known_format(request.format)?, max_nodes).await?;
         let mut response = pb::SelectMergeStacktracesResponse::default();
@@ -121,14 +122,17 @@ impl pb::QuerierService for Querier {
     ) -> ServiceResult<pb::SelectMergeSpanProfileResponse> {
         let tenants = self.0.tenancy.many(ctx.headers())?;
         let request = request.to_owned_message();
-        let merge = self.merge_of(&pb::SelectMergeStacktracesRequest {
-            profile_typeID: request.profile_typeID,
-            label_selector: request.label_selector,
-            start: request.start,
-            end: request.end,
-            span_selector: request.span_selector,
-            ..Default::default()
-        })?;
+        let merge = self.merge_of(
+            &tenants,
+            &pb::SelectMergeStacktracesRequest {
+                profile_typeID: request.profile_typeID,
+                label_selector: request.label_selector,
+                start: request.start,
+                end: request.end,
+                span_selector: request.span_selector,
+                ..Default::default()
+            },
+        )?;
         let max_nodes = request.max_nodes.unwrap_or(0);
         let mut response = pb::SelectMergeSpanProfileResponse::default();
         match self.merge(tenants, merge, known_format(request.format)?, max_nodes).await? {
@@ -148,16 +152,19 @@ impl pb::QuerierService for Querier {
     ) -> ServiceResult<pprof::Profile> {
         let tenants = self.0.tenancy.many(ctx.headers())?;
         let request = request.to_owned_message();
-        let merge = self.merge_of(&pb::SelectMergeStacktracesRequest {
-            profile_typeID: request.profile_typeID,
-            label_selector: request.label_selector,
-            start: request.start,
-            end: request.end,
-            stack_trace_selector: request.stack_trace_selector,
-            profile_id_selector: request.profile_id_selector,
-            trace_id_selector: request.trace_id_selector,
-            ..Default::default()
-        })?;
+        let merge = self.merge_of(
+            &tenants,
+            &pb::SelectMergeStacktracesRequest {
+                profile_typeID: request.profile_typeID,
+                label_selector: request.label_selector,
+                start: request.start,
+                end: request.end,
+                stack_trace_selector: request.stack_trace_selector,
+                profile_id_selector: request.profile_id_selector,
+                trace_id_selector: request.trace_id_selector,
+                ..Default::default()
+            },
+        )?;
         match self.merge(tenants, merge, pb::ProfileFormat::PROFILE_FORMAT_PPROF, 0).await? {
             Merged::Pprof(profile) => Response::ok(profile),
             _ => unreachable!("pprof was asked for"),
@@ -172,7 +179,7 @@ impl pb::QuerierService for Querier {
         let tenants = self.0.tenancy.many(ctx.headers())?;
         let (_, matchers) = query::typed_matchers(request.profile_typeID, request.label_selector)?;
         let step_ms = SeriesQuery::step_ms(request.step).map_err(ApiError::from)?;
-        let window = self.window(request.start, request.end)?;
+        let window = self.window(&tenants, request.start, request.end)?;
         let exemplars = match request.exemplar_type.as_known() {
             Some(types::ExemplarType::EXEMPLAR_TYPE_INDIVIDUAL) => true,
             Some(types::ExemplarType::EXEMPLAR_TYPE_SPAN) | None => {
@@ -215,7 +222,7 @@ impl pb::QuerierService for Querier {
         if request.start >= request.end {
             return Err(ApiError::invalid("a heat map needs a start before its end").into());
         }
-        let window = self.window(request.start, request.end)?;
+        let window = self.window(&tenants, request.start, request.end)?;
         let (points, own_exemplars) = match request.query_type.as_known() {
             Some(Kind::HEATMAP_QUERY_TYPE_INDIVIDUAL) => (HeatmapPoints::Profiles, Exemplars::EXEMPLAR_TYPE_INDIVIDUAL),
             Some(Kind::HEATMAP_QUERY_TYPE_SPAN) => (HeatmapPoints::Spans, Exemplars::EXEMPLAR_TYPE_SPAN),
@@ -249,8 +256,8 @@ impl pb::QuerierService for Querier {
         let request = request.to_owned_message();
         let side = |side: Option<&pb::SelectMergeStacktracesRequest>, name: &str| {
             let side = side.ok_or_else(|| ApiError::invalid(format!("the request has no {name} side")))?;
-            let nodes = query::node_limit(&self.0.config.query, side.max_nodes.unwrap_or(0))?;
-            Ok::<_, ApiError>((self.merge_of(side)?, nodes))
+            let nodes = query::node_limit(&self.limits(&tenants), side.max_nodes.unwrap_or(0))?;
+            Ok::<_, ApiError>((self.merge_of(&tenants, side)?, nodes))
         };
         let (left, left_nodes) = side(request.left.as_option(), "left")?;
         let (right, right_nodes) = side(request.right.as_option(), "right")?;
@@ -348,14 +355,18 @@ impl Querier {
         self.0.now_ns().div_euclid(1_000_000)
     }
 
-    fn window(&self, start_ms: i64, end_ms: i64) -> Result<Option<Window>, ApiError> {
-        query::window(&self.0.config.query, self.now_ms(), start_ms, end_ms)
+    fn limits(&self, tenants: &[TenantId]) -> QueryLimits {
+        self.0.policy().of_query(tenants)
+    }
+
+    fn window(&self, tenants: &[TenantId], start_ms: i64, end_ms: i64) -> Result<Option<Window>, ApiError> {
+        query::window(&self.limits(tenants), self.now_ms(), start_ms, end_ms)
     }
 
     /// Selects what matches in `window` and reads metadata from it.
     async fn metadata<T, F>(
         &self,
-        tenants: Vec<argand_model::TenantId>,
+        tenants: Vec<TenantId>,
         matchers: Vec<Matcher>,
         window: Option<Window>,
         read: F,
@@ -372,9 +383,9 @@ impl Querier {
         .await
     }
 
-    fn merge_of(&self, request: &pb::SelectMergeStacktracesRequest) -> Result<Merge, ApiError> {
+    fn merge_of(&self, tenants: &[TenantId], request: &pb::SelectMergeStacktracesRequest) -> Result<Merge, ApiError> {
         let (profile_type, matchers) = query::typed_matchers(&request.profile_typeID, &request.label_selector)?;
-        let window = self.window(request.start, request.end)?;
+        let window = self.window(tenants, request.start, request.end)?;
         if !request.span_selector.is_empty() && !request.trace_id_selector.is_empty() {
             return Err(ApiError::invalid("span_selector and trace_id_selector exclude each other"));
         }
@@ -400,17 +411,17 @@ impl Querier {
 
     async fn merge(
         &self,
-        tenants: Vec<argand_model::TenantId>,
+        tenants: Vec<TenantId>,
         merge: Merge,
         format: pb::ProfileFormat,
         max_nodes: i64,
     ) -> Result<Merged, ApiError> {
         use pb::ProfileFormat as Format;
-        let limits = &self.0.config.query;
+        let limits = self.limits(&tenants);
         let nodes = match format {
             Format::PROFILE_FORMAT_PPROF => 0,
             Format::PROFILE_FORMAT_DOT if max_nodes == 0 => DEFAULT_DOT_NODES,
-            _ => query::node_limit(limits, max_nodes)?,
+            _ => query::node_limit(&limits, max_nodes)?,
         };
         let Some(window) = merge.window else { return encode(&merge, format, nodes, &[], &Default::default()) };
         ask(&self.0, tenants, window.range(), move |datasets, control| encode(&merge, format, nodes, datasets, control))

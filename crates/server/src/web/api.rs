@@ -58,7 +58,8 @@ impl Asked {
     fn window(&self, app: &App, from: &str, to: &str) -> Result<Option<Window>, ApiError> {
         let now_ns = app.now_ns();
         let time = |name: &str, default: &str| query::time_ms(name, self.params.get(name).unwrap_or(default), now_ns);
-        query::window(&app.config.query, now_ns.div_euclid(1_000_000), time(from, "now-1h")?, time(to, "now")?)
+        let limits = app.policy().of_query(&self.tenants);
+        query::window(&limits, now_ns.div_euclid(1_000_000), time(from, "now-1h")?, time(to, "now")?)
     }
 
     /// Conditions of a question that needs no profile type.
@@ -190,7 +191,8 @@ impl Stacks {
 
     fn nodes(&self, app: &App) -> Result<usize, ApiError> {
         let nodes = self.asked.params.number("max_nodes")?;
-        query::node_limit(&app.config.query, if nodes == 0 { DEFAULT_NODES } else { nodes })
+        let limits = app.policy().of_query(&self.asked.tenants);
+        query::node_limit(&limits, if nodes == 0 { DEFAULT_NODES } else { nodes })
     }
 }
 
@@ -281,7 +283,8 @@ async fn diff(State(app): State<Arc<App>>, request: Request) -> Result<Packed, A
         return Err(ApiError::invalid("both sides of a difference need the same profile type"));
     }
     let nodes = asked.params.number("max_nodes")?;
-    let nodes = query::node_limit(&app.config.query, if nodes == 0 { DEFAULT_NODES } else { nodes })?;
+    let limits = app.policy().of_query(&asked.tenants);
+    let nodes = query::node_limit(&limits, if nodes == 0 { DEFAULT_NODES } else { nodes })?;
     let range = TimeRange {
         start_ns: left_range.start_ns.min(right_range.start_ns),
         end_ns: left_range.end_ns.max(right_range.end_ns),

@@ -37,11 +37,13 @@ async fn ingest_profile(State(app): State<Arc<App>>, request: Request) -> Result
     let tenant = app.tenancy.one(&parts.headers)?;
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let params = IngestParams::parse(Params::of(&parts.uri).pairs(), &content_type, app.now_ns());
-    let mut body = app.intake.read(&mut parts.headers, body, app.config.ingest.max_body_bytes).await?;
+    let policy = app.policy();
+    let limits = policy.of(&tenant);
+    let mut body = app.intake.read(&mut parts.headers, body, limits.max_body_bytes).await?;
     let params = params.map_err(|error| ApiError::invalid(error.to_string()))?;
     let raw_bytes = body.bytes.len();
     app.rate
-        .take(&tenant, raw_bytes as u64, app.now_ns())
+        .take(&tenant, limits, raw_bytes as u64, app.now_ns())
         .inspect_err(|_| app.metrics.discarded("rate_limited", &tenant, raw_bytes as u64))?;
     let form = match form_boundary(&params, &content_type) {
         Some(boundary) => {

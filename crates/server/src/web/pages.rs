@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::policy::TenantLimits;
 use crate::{metrics, ui};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -96,25 +97,49 @@ async fn build_info(State(app): State<Arc<App>>) -> Response {
     json_text(&json!({ "status": "success", "data": data }))
 }
 
-async fn tenant_limits(State(app): State<Arc<App>>) -> Response {
-    let limits = &app.config.ingest;
-    json_text(&json!({
-        "ingestion_rate": limits.rate_bytes_per_second,
-        "ingestion_burst_size": limits.burst_bytes,
-        "max_global_series_per_user": 0,
-    }))
+/// The limits of the tenant that asks: three names of the reference server, then all of ours. 0 is no limit.
+async fn tenant_limits(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let tenant = app.tenancy.one(&headers)?;
+    let storage = app.parts.storage.clone();
+    let status = app.query_pool.run(move |_| storage.status()).await?;
+    let policy = app.policy();
+    let TenantLimits { profile, relabel, max_body_bytes, rate_bytes_per_second, burst_bytes, query } =
+        policy.of(&tenant);
+    let seconds = |ns: Option<i64>| ns.map_or(0, |ns| ns / 1_000_000_000);
+    Ok(json_text(&json!({
+        "ingestion_rate": rate_bytes_per_second,
+        "ingestion_burst_size": burst_bytes,
+        "max_global_series_per_user": status.max_series_per_tenant,
+        "max_body_bytes": max_body_bytes,
+        "max_profile_bytes": profile.profile_size_bytes,
+        "max_samples": profile.samples,
+        "max_sample_labels": profile.sample_labels,
+        "max_stack_depth": profile.stack_depth,
+        "max_symbol_length": profile.symbol_length_bytes,
+        "max_label_names": profile.label_names,
+        "max_label_name_length": profile.label_name_length_bytes,
+        "max_label_value_length": profile.label_value_length_bytes,
+        "reject_older_than_seconds": seconds(profile.reject_older_than_ns),
+        "reject_newer_than_seconds": seconds(profile.reject_newer_than_ns),
+        "query_max_length_seconds": query.max_length_ms / 1000,
+        "query_max_lookback_seconds": query.max_lookback_ms / 1000,
+        "query_default_nodes": query.default_nodes,
+        "query_max_nodes": query.max_nodes,
+        "relabel_rules": relabel.series.len(),
+        "relabel_sample_type_rules": relabel.sample_types.len(),
+    })))
 }
 
 async fn config(State(app): State<Arc<App>>) -> Response {
-    ([(CONTENT_TYPE, TEXT)], app.parts.config_text.current.clone()).into_response()
+    ([(CONTENT_TYPE, TEXT)], app.policy().config_text.current.clone()).into_response()
 }
 
 async fn config_diff(State(app): State<Arc<App>>) -> Response {
-    ([(CONTENT_TYPE, TEXT)], app.parts.config_text.changed.clone()).into_response()
+    ([(CONTENT_TYPE, TEXT)], app.policy().config_text.changed.clone()).into_response()
 }
 
 async fn config_default(State(app): State<Arc<App>>) -> Response {
-    ([(CONTENT_TYPE, TEXT)], app.parts.config_text.default.clone()).into_response()
+    ([(CONTENT_TYPE, TEXT)], app.policy().config_text.default.clone()).into_response()
 }
 
 async fn openapi() -> Response {

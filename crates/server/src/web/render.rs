@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use super::respond::{Packed, Packing, Params};
 use crate::app::App;
-use crate::config::QueryLimits;
 use crate::error::ApiError;
+use crate::policy::QueryLimits;
 use crate::query::{self, Window, ask, readable};
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -95,13 +95,12 @@ struct Side {
 }
 
 impl Side {
-    fn read(app: &App, params: &Params, names: [&str; 3]) -> Result<Self, ApiError> {
+    fn read(app: &App, limits: &QueryLimits, params: &Params, names: [&str; 3]) -> Result<Self, ApiError> {
         let [query_name, from_name, until_name] = names;
         let (profile_type, matchers) = query::typed_query(query_name, params.required(query_name)?)?;
         let now_ns = app.now_ns();
         let time = |name: &str| query::time_ms(name, params.get(name).unwrap_or("now"), now_ns);
-        let window =
-            query::window(&app.config.query, now_ns.div_euclid(1_000_000), time(from_name)?, time(until_name)?)?;
+        let window = query::window(limits, now_ns.div_euclid(1_000_000), time(from_name)?, time(until_name)?)?;
         Ok(Self { profile_type, matchers, window })
     }
 
@@ -126,8 +125,9 @@ async fn render(State(app): State<Arc<App>>, request: Request) -> Result<Packed,
     let params = Params::of(request.uri());
     let packing = Packing::of(request.headers());
     let tenants = app.tenancy.many(request.headers())?;
-    let side = Side::read(&app, &params, ["query", "from", "until"])?;
-    let nodes = node_limit(&app.config.query, &params)?;
+    let limits = app.policy().of_query(&tenants);
+    let side = Side::read(&app, &limits, &params, ["query", "from", "until"])?;
+    let nodes = node_limit(&limits, &params)?;
     let is_dot = params.get("format") == Some("dot");
     let group_by = params.get("groupBy").map(str::to_owned);
     let mut range = range_of(side.window);
@@ -196,12 +196,13 @@ async fn render_diff(State(app): State<Arc<App>>, request: Request) -> Result<Pa
     let params = Params::of(request.uri());
     let packing = Packing::of(request.headers());
     let tenants = app.tenancy.many(request.headers())?;
-    let left = Side::read(&app, &params, ["leftQuery", "leftFrom", "leftUntil"])?;
-    let right = Side::read(&app, &params, ["rightQuery", "rightFrom", "rightUntil"])?;
+    let limits = app.policy().of_query(&tenants);
+    let left = Side::read(&app, &limits, &params, ["leftQuery", "leftFrom", "leftUntil"])?;
+    let right = Side::read(&app, &limits, &params, ["rightQuery", "rightFrom", "rightUntil"])?;
     if left.profile_type != right.profile_type {
         return Err(ApiError::invalid("both sides of a difference need the same profile type"));
     }
-    let nodes = node_limit(&app.config.query, &params)?;
+    let nodes = node_limit(&limits, &params)?;
     let (a, b) = (range_of(left.window), range_of(right.window));
     let range = argand_model::TimeRange { start_ns: a.start_ns.min(b.start_ns), end_ns: a.end_ns.max(b.end_ns) };
     ask(&app, tenants, range, move |datasets, control| {
@@ -233,7 +234,8 @@ async fn label_values(State(app): State<Arc<App>>, request: Request) -> Result<P
     let packing = Packing::of(request.headers());
     let tenants = app.tenancy.many(request.headers())?;
     let label = params.required("label")?.to_owned();
-    let window = query::window_or_recent(&app.config.query, app.now_ns().div_euclid(1_000_000), 0, 0)?;
+    let limits = app.policy().of_query(&tenants);
+    let window = query::window_or_recent(&limits, app.now_ns().div_euclid(1_000_000), 0, 0)?;
     let range = range_of(window);
     ask(&app, tenants, range, move |datasets, control| {
         let found = argand_query::select(datasets, &[], range, control)?;

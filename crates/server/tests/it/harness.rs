@@ -10,8 +10,8 @@ use argand_server::proto::google::v1 as pprof;
 use argand_server::proto::push::v1::{PushRequest, RawProfileSeries, RawSample};
 use argand_server::proto::types::v1::LabelPair;
 use argand_server::{
-    BuildInfo, ConfigText, Dependencies, Reading, ReadingValue, SelfProfile, Server, ServerConfig, SettingsFile,
-    Storage, StorageError, StorageStatus,
+    BuildInfo, ConfigText, Dependencies, Policy, PolicyHandle, Reading, ReadingValue, SelfProfile, Server,
+    ServerConfig, SettingsFile, Storage, StorageError, StorageStatus,
 };
 use buffa::Message;
 use bytes::Bytes;
@@ -96,7 +96,7 @@ impl Storage for MemoryStorage {
     }
 
     fn status(&self) -> StorageStatus {
-        StorageStatus { tenants: 1, blocks: 2, size_bytes: 3 }
+        StorageStatus { tenants: 1, blocks: 2, size_bytes: 3, max_series_per_tenant: 4 }
     }
 
     fn readings(&self) -> Vec<Reading> {
@@ -141,6 +141,7 @@ pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) admin_address: SocketAddr,
     pub(crate) storage: Arc<MemoryStorage>,
+    pub(crate) policy: PolicyHandle,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     running: tokio::task::JoinHandle<()>,
 }
@@ -150,8 +151,15 @@ pub(crate) async fn start() -> TestServer {
 }
 
 pub(crate) async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> TestServer {
+    start_with_policy(|config, _| configure(config)).await
+}
+
+pub(crate) async fn start_with_policy(configure: impl FnOnce(&mut ServerConfig, &mut Policy)) -> TestServer {
     let mut config = ServerConfig::default();
-    configure(&mut config);
+    let config_text = ConfigText { current: "password: <masked>\n".into(), ..ConfigText::default() };
+    let mut policy = Policy { config_text, ..Policy::default() };
+    configure(&mut config, &mut policy);
+    let policy = PolicyHandle::new(policy);
     let storage = Arc::new(MemoryStorage::default());
     let next_id = AtomicU64::new(1);
     let parts = Dependencies {
@@ -160,10 +168,8 @@ pub(crate) async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> Tes
         self_profile: Some(Arc::new(FixedProfile)),
         clock: Arc::new(|| NOW_MS * 1_000_000),
         next_id: Arc::new(move || u128::from(next_id.fetch_add(1, Ordering::Relaxed))),
-        profile_limits: argand_ingest::IngestLimits::default(),
-        relabel: Arc::default(),
+        policy: policy.clone(),
         build: BuildInfo { version: "1.2.3", revision: "abc", date: "" },
-        config_text: ConfigText { current: "password: <masked>\n".into(), ..ConfigText::default() },
         readings: Vec::new(),
     };
     let main = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -174,7 +180,7 @@ pub(crate) async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> Tes
     let running = tokio::spawn(server.run_until(async {
         let _ = stopped.await;
     }));
-    TestServer { address, admin_address, storage, stop: Some(stop), running }
+    TestServer { address, admin_address, storage, policy, stop: Some(stop), running }
 }
 
 /// An answer read to its end.

@@ -27,8 +27,8 @@ async fn impatient() -> TestServer {
 
 #[tokio::test]
 async fn large_bodies() {
-    let server = start_with(|config| {
-        config.ingest.max_body_bytes = 1000;
+    let server = start_with_policy(|config, policy| {
+        policy.limits.max_body_bytes = 1000;
         config.connections.max_body_bytes = 500;
     })
     .await;

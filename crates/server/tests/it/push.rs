@@ -180,9 +180,9 @@ async fn refusals_of_the_store_pass_through() {
 
 #[tokio::test]
 async fn a_tenant_over_its_rate_is_refused() {
-    let server = start_with(|config| {
-        config.ingest.rate_bytes_per_second = 1;
-        config.ingest.burst_bytes = 1;
+    let server = start_with_policy(|_, policy| {
+        policy.limits.rate_bytes_per_second = 1;
+        policy.limits.burst_bytes = 1;
     })
     .await;
     assert_eq!(server.push(&shop_push()).await.status, 200);

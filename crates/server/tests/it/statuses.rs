@@ -80,8 +80,7 @@ async fn transport() {
 
 #[tokio::test]
 async fn time_ranges() {
-    let day = |config: &mut argand_server::ServerConfig| config.query.max_length_ms = 24 * 3_600_000;
-    let server = start_with(day).await;
+    let server = start_with_policy(|_, policy| policy.limits.query.max_length_ms = 24 * 3_600_000).await;
     for method in [
         "LabelNames",
         "LabelValues",

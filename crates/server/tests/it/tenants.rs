@@ -1,5 +1,6 @@
 //! Data of one tenant never reaches another, by whatever route.
 
+use argand_server::{Policy, TenantLimits};
 use buffa::Message;
 use bytes::Bytes;
 use http::Method;
@@ -147,4 +148,70 @@ async fn settings_belong_to_a_tenant() {
     assert_eq!(call("b", "Get", json!({})).await, json!({}));
     call("b", "Delete", json!({"name": "n"})).await;
     assert_eq!(call("a", "Get", json!({})).await["settings"][0]["value"], "v");
+}
+
+/// A server where the tenant `small` may do next to nothing.
+async fn with_a_small_tenant() -> TestServer {
+    start_with_policy(|config, policy| {
+        config.multitenancy = true;
+        policy.overrides.insert("small".parse().unwrap(), small());
+    })
+    .await
+}
+
+fn small() -> TenantLimits {
+    let mut limits = TenantLimits { max_body_bytes: 2_000, ..TenantLimits::default() };
+    limits.profile.samples = 1;
+    limits.query.max_nodes = 3;
+    limits.query.default_nodes = 2;
+    limits
+}
+
+#[tokio::test]
+async fn a_tenant_may_have_limits_of_its_own() {
+    let server = with_a_small_tenant().await;
+    let push = async |tenant: &str, profile: Vec<u8>| {
+        let body = push_request(vec![series("shop", profile)]).encode_to_vec();
+        let headers = [("content-type", "application/proto"), ("x-scope-orgid", tenant)];
+        server.send(request(Method::POST, "/push.v1.PusherService/Push", &headers, body)).await.status.as_u16()
+    };
+    let (one, two) = (cpu_profile(&[("a", 1)]), cpu_profile(&[("a", 1), ("b", 2)]));
+    let large = cpu_profile(&[("n".repeat(2_000).as_str(), 1)]);
+    let mut statuses = Vec::new();
+    for tenant in ["small", "other"] {
+        for profile in [&one, &two, &large] {
+            statuses.push((tenant, push(tenant, profile.clone()).await));
+        }
+    }
+    let expected = [("small", 200), ("small", 400), ("small", 413), ("other", 200), ("other", 200), ("other", 200)];
+    assert_eq!(statuses, expected);
+    let ask = async |tenants: &str, nodes: i64| {
+        let question = json!({
+            "profile_typeID": CPU, "label_selector": "{}", "start": NOW_MS - 60_000, "end": NOW_MS, "maxNodes": nodes,
+        });
+        let headers = [("content-type", "application/json"), ("x-scope-orgid", tenants)];
+        let path = "/querier.v1.QuerierService/SelectMergeStacktraces";
+        server.send(request(Method::POST, path, &headers, question.to_string())).await.status.as_u16()
+    };
+    assert_eq!((ask("small", 3).await, ask("small", 4).await), (200, 400));
+    assert_eq!((ask("other", 4).await, ask("other|small", 4).await), (200, 400), "the strictest bound counts for all");
+}
+
+#[tokio::test]
+async fn limits_can_be_asked_for_and_change_while_the_server_runs() {
+    let server = with_a_small_tenant().await;
+    let limits = async |tenant: &str| {
+        let headers = [("x-scope-orgid", tenant)];
+        let answer = server.send(request(Method::GET, "/api/v1/tenant_limits", &headers, "")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    assert_eq!(limits("small").await["max_samples"], 1);
+    assert_eq!(limits("other").await["max_samples"], 16_000);
+    assert_eq!(limits("other").await["max_global_series_per_user"], 4);
+    let mut policy = Policy::default();
+    policy.limits.rate_bytes_per_second = 7;
+    server.policy.replace(policy);
+    let now = limits("small").await;
+    assert_eq!((&now["max_samples"], &now["ingestion_rate"]), (&json!(16_000), &json!(7)));
 }
