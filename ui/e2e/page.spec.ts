@@ -1,6 +1,6 @@
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
-import { address, canvas, expect, open, test } from './page.ts';
+import { address, canvas, expect, open, options, test } from './page.ts';
 import { CPU, service } from './seed.ts';
 
 async function violations(page: Page): Promise<string[]> {
@@ -63,6 +63,26 @@ test('a page without services shows how to connect, with this server’s address
   expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('/ingest?name=my-service.cpu&format=groups');
 });
 
+test('a page without services shows the first profile by itself', async ({ page }) => {
+  let arrived = false;
+  await page.route('**/api/v1/services?*', (route) => (arrived ? route.fallback() : route.fulfill({ json: { services: [] } })));
+  await page.goto('./');
+  await expect(page.getByText('Waiting for the first profile')).toBeVisible();
+  arrived = true;
+  await expect(page.locator('.flame-panel .status')).toContainText('Total');
+});
+
+test('a list that is too long says so', async ({ page }) => {
+  const services = Array.from({ length: 1200 }, (_, i) => ({ name: `service-${i}`, profile_types: [CPU] }));
+  await page.route('**/api/v1/services?*', (route) => route.fulfill({ json: { services } }));
+  await open(page, service('shop'));
+  await page.getByRole('button', { name: /^Service:/ }).click();
+  await expect(page.getByText('900 more: type to narrow them down')).toBeVisible();
+  await page.keyboard.type('service-119');
+  await expect(options(page)).toHaveCount(11);
+  await expect(page.getByText('more: type to narrow')).toHaveCount(0);
+});
+
 test.describe('errors', () => {
   test.use({ expectedErrors: [/Failed to load resource/] });
 
@@ -76,6 +96,8 @@ test.describe('errors', () => {
     expect(answer.status()).toBe(400);
     const { message } = (await answer.json()) as { message: string };
     await expect(page.getByRole('alert')).toContainText(message);
+    await page.getByRole('button', { name: 'Remove label filter' }).click();
+    await expect(page.locator('.flame-panel .status')).toContainText('Total 1 s');
   });
 
   test('a failing server is named and can be tried again', async ({ page }) => {
@@ -117,7 +139,7 @@ test('the service and type are chosen when the address names none', async ({ pag
   await expect.poll(() => address(page).get('type')).not.toBeNull();
 });
 
-for (const width of [400, 900, 1440]) {
+for (const width of [320, 400, 900, 1440]) {
   test(`nothing overflows at ${width} pixels`, async ({ page }) => {
     await page.setViewportSize({ width, height: 900 });
     await open(page, service('shop'), { q: 'parse', fn: 'handle' });

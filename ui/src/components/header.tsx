@@ -62,7 +62,7 @@ export function Header(): JSX.Element {
         <ThemeButton />
         <button
           type="button"
-          class="button icon-button"
+          class="button icon-button page-control"
           title="Keyboard shortcuts (?)"
           aria-label="Help"
           onClick={() => (helpOpen.value = true)}
@@ -84,7 +84,7 @@ function ThemeButton(): JSX.Element {
   return (
     <button
       type="button"
-      class="button icon-button"
+      class="button icon-button page-control"
       title={text}
       aria-label={text}
       onClick={() => (themeChoice.value = NEXT_THEME[choice])}

@@ -4,7 +4,7 @@ import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { fetchLabelValues, fetchLabels, selector } from '../api/client.ts';
 import { applyCompletion, completionAt, rankOptions, type Completion } from '../state/label-input.ts';
 import { state, update } from '../state/store.ts';
-import { nextActive } from './picker.tsx';
+import { MoreOptions, nextActive } from './picker.tsx';
 
 const MAX_OPTIONS = 100;
 const HIDDEN_LABELS = ['service_name'];
@@ -19,7 +19,8 @@ export function LabelField(): JSX.Element {
   const listId = useId();
   const completion = completionAt(text, caret);
   const known = useOptions(open ? completion : { kind: 'none' });
-  const shown = completion.kind === 'none' ? [] : rankOptions(known, completion.prefix).slice(0, MAX_OPTIONS);
+  const found = completion.kind === 'none' ? [] : rankOptions(known, completion.prefix);
+  const shown = found.slice(0, MAX_OPTIONS);
   const expanded = open && shown.length > 0;
 
   useEffect(() => setText(committed), [committed]);
@@ -97,24 +98,27 @@ export function LabelField(): JSX.Element {
         {'}'}
       </span>
       {expanded && (
-        <ul class="options label-options" id={listId} role="listbox" aria-label="Completions">
-          {shown.map((option, i) => (
-            <li
-              key={option}
-              id={`${listId}-${i}`}
-              role="option"
-              aria-selected={i === active}
-              class={i === active ? 'option active' : 'option'}
-              ref={i === active ? (element) => element?.scrollIntoView({ block: 'nearest' }) : null}
-              onPointerDown={(event) => {
-                event.preventDefault();
-                choose(option);
-              }}
-            >
-              <span class="option-text mono">{option}</span>
-            </li>
-          ))}
-        </ul>
+        <div class="label-options">
+          <ul class="options" id={listId} role="listbox" aria-label="Completions">
+            {shown.map((option, i) => (
+              <li
+                key={option}
+                id={`${listId}-${i}`}
+                role="option"
+                aria-selected={i === active}
+                class={i === active ? 'option active' : 'option'}
+                ref={i === active ? (element) => element?.scrollIntoView({ block: 'nearest' }) : null}
+                onPointerDown={(event) => {
+                  event.preventDefault();
+                  choose(option);
+                }}
+              >
+                <span class="option-text mono">{option}</span>
+              </li>
+            ))}
+          </ul>
+          <MoreOptions found={found.length} shown={shown.length} />
+        </div>
       )}
     </div>
   );

@@ -1,6 +1,7 @@
 /** Plain words for when there is nothing to draw. */
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
 import { ApiError } from '../api/client.ts';
 import { knownServicesState, refresh, servicesState, state, update } from '../state/store.ts';
 import { describeRange, widerRange } from '../state/time.ts';
@@ -9,6 +10,7 @@ import { AlertIcon, CheckIcon, CopyIcon, Mark } from './icons.tsx';
 /** An error in the server's own words. */
 export function ErrorNote({ error }: { error: Error }): JSX.Element {
   const status = error instanceof ApiError && error.status > 0 ? ` (${error.status}${error.code && ` ${error.code}`})` : '';
+  const blamesLabels = error instanceof ApiError && error.status === 400 && state.value.labels !== '';
   return (
     <div class="note error-note" role="alert">
       <AlertIcon />
@@ -16,9 +18,16 @@ export function ErrorNote({ error }: { error: Error }): JSX.Element {
         {error.message}
         <span class="muted error-status">{status}</span>
       </p>
-      <button type="button" class="button" onClick={refresh}>
-        Try again
-      </button>
+      <div class="note-actions">
+        {blamesLabels && (
+          <button type="button" class="button primary" onClick={() => update({ labels: '' })}>
+            Remove label filter
+          </button>
+        )}
+        <button type="button" class="button" onClick={refresh}>
+          Try again
+        </button>
+      </div>
     </div>
   );
 }
@@ -108,6 +117,9 @@ main;handle;render 30' |
   },
 ];
 
+/** How often a page without services looks for one. */
+const ONBOARDING_REFRESH_MS = 3000;
+
 const chosenSnippet = signal(0);
 const copied = signal(false);
 
@@ -115,7 +127,10 @@ function Onboarding(): JSX.Element {
   const server = new URL('.', document.baseURI).href.replace(/\/$/, '');
   const snippet = SNIPPETS[chosenSnippet.value];
   const code = snippet.code(server);
-  const waiting = servicesState.value.loading;
+  useEffect(() => {
+    const timer = setInterval(() => document.hidden || servicesState.peek().loading || refresh(), ONBOARDING_REFRESH_MS);
+    return () => clearInterval(timer);
+  }, []);
   return (
     <div class="onboarding">
       <Mark />
@@ -145,9 +160,9 @@ function Onboarding(): JSX.Element {
         </pre>
         <CopyButton text={code} />
       </div>
-      <button type="button" class="button primary" onClick={refresh} disabled={waiting}>
-        {waiting ? 'Looking…' : 'Check again'}
-      </button>
+      <p class="waiting muted" role="status">
+        Waiting for the first profile. This page shows it as soon as it is there.
+      </p>
     </div>
   );
 }

@@ -1,9 +1,13 @@
 /** A button that opens a filterable list: choose one of many with mouse or keyboard. */
 import type { JSX } from 'preact';
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { formatCount } from '../format/units.ts';
 import { rankOptions } from '../state/label-input.ts';
 import { CheckIcon, ChevronIcon } from './icons.tsx';
 import { Popover } from './popover.tsx';
+
+/** Most options that are listed at once. */
+const MAX_OPTIONS = 300;
 
 interface PickerProps {
   label: string;
@@ -55,7 +59,8 @@ interface PickerListProps {
 function PickerList({ label, value, options, display, onPick }: PickerListProps): JSX.Element {
   const [filter, setFilter] = useState('');
   const texts = new Map(options.map((option) => [display(option), option]));
-  const shown = rankOptions([...texts.keys()], filter);
+  const found = rankOptions([...texts.keys()], filter);
+  const shown = found.slice(0, MAX_OPTIONS);
   const [active, setActive] = useState(Math.max(0, shown.indexOf(display(value))));
   const listId = useId();
   const input = useRef<HTMLInputElement>(null);
@@ -115,9 +120,16 @@ function PickerList({ label, value, options, display, onPick }: PickerListProps)
           </li>
         ))}
       </ul>
+      <MoreOptions found={found.length} shown={shown.length} />
       {shown.length === 0 && <p class="options-empty">Nothing matches “{filter}”</p>}
     </>
   );
+}
+
+/** Says that a list of options goes on. */
+export function MoreOptions({ found, shown }: { found: number; shown: number }): JSX.Element | null {
+  if (found === shown) return null;
+  return <p class="options-empty">{formatCount(found - shown)} more: type to narrow them down</p>;
 }
 
 /** Where a key moves the active option to; null if it is not a movement key. */

@@ -5,6 +5,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import type uPlot from 'uplot';
 import type { Timeline as TimelineData } from '../api/client.ts';
 import { formatValue, tickSteps } from '../format/units.ts';
+import { columns, withGaps } from '../state/buckets.ts';
 import { state, timelineState, unit, update } from '../state/store.ts';
 import { theme } from '../state/theme.ts';
 import { ErrorNote } from './notes.tsx';
@@ -58,7 +59,7 @@ function Chart({ data }: { data: TimelineData }): JSX.Element {
     const resize = new ResizeObserver(() => chart?.setSize({ width: element.clientWidth, height: HEIGHT }));
     void Promise.all([import('uplot'), import('uplot/dist/uPlot.min.css')]).then(([{ default: Plot }]) => {
       if (gone) return;
-      chart = new Plot(chartOptions(Plot, element, data, valueUnit), columns(data), element);
+      chart = new Plot(chartOptions(Plot, element, data, valueUnit), withGaps(columns(data), data.step / 1000), element);
       resize.observe(element);
     });
     return () => {
@@ -70,16 +71,6 @@ function Chart({ data }: { data: TimelineData }): JSX.Element {
   }, [data, valueUnit, colours]);
 
   return <div class="chart" ref={host} role="img" aria-label={summary(data, valueUnit)} />;
-}
-
-/** Two columns, one row per bucket with data: end of the bucket in epoch seconds, and its sum. */
-export function columns(data: TimelineData): [number[], number[]] {
-  const sums = new Map<number, number>();
-  for (const series of data.series) {
-    for (const [time, value] of series.points) sums.set(time, (sums.get(time) ?? 0) + value);
-  }
-  const times = [...sums.keys()].sort((a, b) => a - b);
-  return [times.map((time) => time / 1000), times.map((time) => sums.get(time)!)];
 }
 
 function chartOptions(Plot: typeof uPlot, element: HTMLElement, data: TimelineData, valueUnit: string): uPlot.Options {

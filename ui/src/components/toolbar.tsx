@@ -45,12 +45,13 @@ export function Toolbar(): JSX.Element {
       />
       <button
         type="button"
-        class="button switch"
+        class="button"
+        aria-label="Collapse recursion"
         aria-pressed={collapse}
         title="Show functions that call themselves as one bar"
         onClick={() => update({ collapse: !collapse, zoom: '', span: null })}
       >
-        Collapse recursion
+        Collapse <span class="not-narrow">recursion</span>
       </button>
       <label class="select-label">
         <span>Colour by</span>

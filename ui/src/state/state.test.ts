@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compileQuery } from '../flame-core/index.ts';
+import { columns, withGaps } from './buckets.ts';
 import { applyCompletion, completionAt, rankOptions } from './label-input.ts';
 import { describeRange, isTime, toEpochMs, widerRange } from './time.ts';
 import { arrangeRows, visibleSlice } from './top-rows.ts';
@@ -63,6 +64,25 @@ describe('time ranges', () => {
     expect(widerRange({ from: 'now-1h', to: 'now' }, now)).toEqual({ from: 'now-6h', to: 'now' });
     expect(widerRange({ from: String(now - 7_200_000), to: String(now - 3_600_000) }, now)).toEqual({ from: 'now-6h', to: 'now' });
     expect(widerRange({ from: 'now-7d', to: 'now' }, now)).toBeNull();
+  });
+});
+
+describe('timeline buckets', () => {
+  test('series are summed, and empty buckets between full ones are said once', () => {
+    const series = [
+      { labels: {}, points: [[15_000, 1], [30_000, 2]] as [number, number][] },
+      { labels: {}, points: [[30_000, 4], [90_000, 8]] as [number, number][] },
+    ];
+    const summed = columns({ start: 0, end: 120_000, step: 15_000, series });
+    expect(summed).toEqual([
+      [15, 30, 90],
+      [1, 6, 8],
+    ]);
+    expect(withGaps(summed, 15)).toEqual([
+      [15, 30, 45, 90, 105],
+      [1, 6, null, 8, null],
+    ]);
+    expect(withGaps([[], []], 15)).toEqual([[], []]);
   });
 });
 
