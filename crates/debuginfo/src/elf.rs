@@ -184,7 +184,7 @@ impl<'d> Elf<'d> {
 
     /// Whether the address lies in an executable segment.
     pub fn is_code(&self, svma: u64) -> bool {
-        self.segments.iter().any(|segment| segment.executable && segment.holds(svma))
+        self.segments.iter().any(|segment| segment.executable && svma.wrapping_sub(segment.svma) < segment.memory_size)
     }
 
     /// The file offset of an address, if it comes from the file.

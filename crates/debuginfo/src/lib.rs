@@ -9,9 +9,15 @@
 //! Addresses: *svma* is an address as stated in the file, *avma* one in a process, *file offset* a position in the
 //! file. `avma = svma + bias`, with one bias for each mapped file ([`Elf::bias`]).
 
+mod demangle;
 pub mod elf;
+pub mod gopclntab;
+mod names;
+mod symbols;
 mod unpack;
 pub mod unwind;
 
+pub use demangle::{MAX_DEMANGLED, demangle};
 pub use elf::{Elf, ElfError, Machine};
+pub use names::{MAX_NAME, MAX_NAME_BYTES, MAX_SYMBOLS, NameReport, NameTable, Symbol};
 pub use unpack::MAX_UNPACKED;

@@ -14,6 +14,7 @@ use memchr::memmem;
 use super::page::{PAGE_BITS, Page, RuleDictionary, pages};
 use super::rule::{Cfa, ReturnAddress, Rule, SavedFp};
 use super::table::{TableBuilder, UnwindReport, UnwindTable};
+use crate::gopclntab::GoTable;
 use crate::{Elf, Machine};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
@@ -50,6 +51,7 @@ pub struct FrameSections<'d> {
     /// `.eh_frame_hdr` with its svma, where it is the only way to the descriptions.
     header: Option<(u64, &'d [u8])>,
     debug_frame: Option<Cow<'d, [u8]>>,
+    go: Option<GoTable<'d>>,
 }
 
 /// Where each described range of a file's code begins, sorted; 12 bytes each.
@@ -79,6 +81,7 @@ enum Source {
     EhFrame(usize),
     DebugFrame(usize),
     Known(Rule),
+    Go(usize),
 }
 
 /// Offsets beyond are left out; no section comes near.
@@ -98,8 +101,13 @@ impl What {
         match self.0 >> 30 {
             0 => Source::EhFrame(rest as usize),
             1 => Source::DebugFrame(rest as usize),
-            _ => Source::Known(STUBS[rest as usize % STUBS.len()]),
+            2 => Source::Known(STUBS[rest as usize % STUBS.len()]),
+            _ => Source::Go(rest as usize),
         }
+    }
+
+    fn go(function: usize) -> What {
+        What(3 << 30 | function as u32)
     }
 
     fn known(stub: Stub) -> What {
@@ -196,10 +204,11 @@ impl<'d> FrameSections<'d> {
             (None, None) => None,
         };
         let debug_frame = usable(".debug_frame").and_then(|section| section.unpacked());
-        FrameSections { elf: elf.clone(), eh_frame, header, debug_frame }
+        FrameSections { elf: elf.clone(), eh_frame, header, debug_frame, go: GoTable::find(elf) }
     }
 
-    /// Lists what is described. Precedence: `.eh_frame`, signal trampolines by their bytes, `.debug_frame`, then stubs.
+    /// Lists what is described. Precedence: `.eh_frame`, signal trampolines by their bytes, Go's own
+    /// table, which knows where rbp is, `.debug_frame`, then stubs.
     pub fn index(&self) -> FrameIndex {
         let mut index = FrameIndex { base: self.elf.base(), ..FrameIndex::default() };
         if let Some((section, bases)) = self.eh_frame() {
@@ -214,13 +223,16 @@ impl<'d> FrameSections<'d> {
         }
         let trampolines = self.signal_trampolines(&index);
         index.add_layer(trampolines);
+        let go = self.go_functions(&mut index);
+        index.add_layer(go);
         if let Some((section, bases)) = self.debug_frame() {
             let mut lister = Lister { base: index.base, elf: &self.elf, report: &mut index.report, frames: Vec::new() };
             lister.list(&section, &bases, What::debug_frame);
             let frames = lister.frames;
             index.add_layer(frames);
         }
-        let stubs = self.plt_stubs(&index).chain(self.entry_stub(&index)).collect();
+        let mut stubs: Vec<Frame> = self.plt_stubs(&index).chain(self.entry_stub(&index)).collect();
+        stubs.retain(|stub| !index.covers(stub.start));
         index.add_layer(stubs);
         index.frames.shrink_to_fit();
         index
@@ -265,6 +277,7 @@ impl<'d> FrameSections<'d> {
             let address = index.base + u64::from(frame.start);
             match (frame.what.source(), &eh_frame, &debug_frame) {
                 (Source::Known(rule), ..) => builder.cover(covered, rule),
+                (Source::Go(function), ..) => self.go_rows(index.base, function, covered, &mut builder),
                 (Source::EhFrame(offset), Some((section, bases)), _) => {
                     evaluator.frame(section, bases, true, offset, address, covered, &mut builder);
                 }
@@ -340,6 +353,40 @@ impl<'d> FrameSections<'d> {
             }
         }
         found
+    }
+
+    fn go_functions(&self, index: &mut FrameIndex) -> Vec<Frame> {
+        let Some(go) = self.go.filter(|_| self.elf.machine() == Machine::X86_64) else { return Vec::new() };
+        let mut report = UnwindReport::default();
+        let mut lister = Lister { base: index.base, elf: &self.elf, report: &mut report, frames: Vec::new() };
+        for number in 0..go.len() {
+            match go.function(number) {
+                Some(function) => lister.add(function.svma, function.end - function.svma, number, What::go),
+                None => lister.report.damaged += 1,
+            }
+        }
+        let frames = lister.frames;
+        index.report.outside_code += report.outside_code;
+        index.report.damaged += report.damaged;
+        index.report.over_limit += report.over_limit;
+        frames
+    }
+
+    fn go_rows(&self, base: u64, function: usize, covered: Range<u32>, builder: &mut TableBuilder) {
+        let mut position = covered.start;
+        let function = self.go.as_ref().and_then(|go| Some((go, go.function(function)?)));
+        let Some((go, function)) = function else {
+            builder.report().damaged += 1;
+            return builder.cover(covered, Rule::Unsupported);
+        };
+        for (end, rule) in go.unwind_rows(&function) {
+            let end = relative(base, end).unwrap_or(u32::MAX).min(covered.end);
+            if end > position {
+                builder.cover(position..end, rule);
+                position = end;
+            }
+        }
+        // What is left, up to the next function, is padding.
     }
 
     /// PLT sections without description, as lld leaves them. x86-64 only.
