@@ -271,6 +271,7 @@ describe('spoken tree', () => {
     const lines = Array.from({ length: 400 }, (_, i) => `  f${i} 1`).join('\n');
     const crowd = tree(`total\n${lines}`);
     expect(nodesAround(crowd, 0).length).toBe(50);
-    expect(nodesAround(crowd, 200)).toContain(200);
+    expect(nodesAround(crowd, 200)).toContainEqual({ node: 200, at: 199, of: 400 });
+    expect(nodesAround(crowd, 400)[0]).toEqual({ node: 0, at: 0, of: 1 });
   });
 });
