@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod doctor;
 mod output;
+mod process;
 mod push;
 mod query;
 mod self_profile;

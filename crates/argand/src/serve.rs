@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{LogFormat, ServerOptions};
 use crate::config::{self, Config};
+use crate::process;
 use crate::self_profile::{SelfProfiler, SelfProfiling};
 use crate::storage::{SettingsOnDisk, StoreStorage};
 
@@ -120,6 +121,7 @@ fn serve(
         policy,
         build: BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: "", date: "" },
         readings: Vec::new(),
+        process_readings: Some(Arc::new(process::readings)),
     };
     runtime.block_on(async {
         let server = Server::bind(config.server.clone(), parts).await?;

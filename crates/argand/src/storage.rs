@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use argand_model::{Dataset, TenantId, TimeRange, Upload};
 use argand_server::{Reading, ReadingValue, SettingsFile, Storage, StorageError, StorageStatus};
-use argand_store::{DurationHistogram, Number, Store, StoreConfig, StoreError};
+use argand_store::{DURATION_BUCKETS_SECONDS, DurationHistogram, Number, Store, StoreConfig, StoreError};
 
 /// How long an upload waits for room.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -134,11 +134,6 @@ fn readings(store: &Store) -> Vec<Reading> {
         gauge("store_queue_bytes", "Bytes that wait for the log", metrics.queue_bytes.get()),
         gauge("store_queue_uploads", "Uploads that wait for the log", metrics.queue_count.get()),
         gauge("store_cache_bytes", "Decoded parts of blocks in memory", metrics.cache_bytes.get()),
-        gauge(
-            "store_replay_milliseconds",
-            "Time that the replay of the logs took at the start",
-            metrics.replay_ms.get(),
-        ),
         gauge("store_replay_bytes", "Logs read at the start", metrics.replayed_bytes.get()),
         counter("store_log_records", "Uploads appended to the log", &metrics.log_records),
         counter("store_log_bytes", "Bytes appended to the log", &metrics.log_bytes),
@@ -160,21 +155,18 @@ fn readings(store: &Store) -> Vec<Reading> {
         counter("store_retained_out_blocks", "Blocks deleted by retention", &metrics.retained_out_blocks),
         counter("store_scrubbed_blocks", "Blocks checked in the background", &metrics.scrubbed_blocks),
     ];
-    all.extend(mean("store_log_sync", "fdatasync of the log", &metrics.log_sync));
-    all.extend(mean("store_flush", "turning a head into blocks", &metrics.flush_time));
+    let replay = ReadingValue::Gauge(metrics.replay_ms.get() as f64 / 1e3);
+    all.push(("store_replay_seconds".into(), "Time that the replay of the logs took at the start".into(), replay));
+    all.push(durations("store_log_sync_seconds", "Time of fdatasync of the log", &metrics.log_sync));
+    all.push(durations("store_flush_seconds", "Time to turn a head into blocks", &metrics.flush_time));
     all.into_iter().map(|(name, help, value)| Reading { name, help, value }).collect()
 }
 
-/// Count and sum of durations, from which rates and means follow.
-fn mean(name: &str, what: &str, durations: &DurationHistogram) -> [(String, String, ReadingValue); 2] {
-    [
-        (format!("{name}_count"), format!("Number of times: {what}"), ReadingValue::Counter(durations.count())),
-        (
-            format!("{name}_nanoseconds"),
-            format!("Time spent on: {what}"),
-            ReadingValue::Counter(durations.sum_ns.get()),
-        ),
-    ]
+fn durations(name: &str, help: &str, histogram: &DurationHistogram) -> (String, String, ReadingValue) {
+    let bounds = DURATION_BUCKETS_SECONDS.into_iter().chain([f64::INFINITY]);
+    let buckets = bounds.zip(histogram.buckets.iter().map(Number::get)).collect();
+    let sum = histogram.sum_ns.get() as f64 / 1e9;
+    (name.to_owned(), help.to_owned(), ReadingValue::Histogram { buckets, sum })
 }
 
 /// A file beside the store that front ends keep their settings in.

@@ -58,7 +58,7 @@ impl App {
         sources.extend(parts.readings.iter().cloned());
         Ok(Self {
             tenancy: Tenancy { multitenancy: config.multitenancy },
-            metrics: Metrics::new(&parts.build, panics, sources),
+            metrics: Metrics::new(&parts.build, panics, sources, parts.process_readings.clone()),
             intake: Intake::new(memory, &config.connections),
             settings: Settings::load(parts.settings.clone())?,
             ingest_pool,

@@ -132,6 +132,8 @@ pub struct Dependencies {
     pub build: BuildInfo,
     /// Numbers of other parts of the program.
     pub readings: Vec<ReadingSource>,
+    /// Numbers of the process, under their usual names such as `process_open_fds`.
+    pub process_readings: Option<ReadingSource>,
 }
 
 /// The configuration as YAML, secrets masked.

@@ -10,6 +10,7 @@ mod durability;
 mod grpc;
 mod http;
 mod ingest;
+mod metrics;
 mod process;
 mod proto;
 mod query;

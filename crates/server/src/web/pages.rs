@@ -6,14 +6,15 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::metrics::Exposition;
 use crate::policy::TenantLimits;
-use crate::{metrics, ui};
+use crate::ui;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPENAPI: &str = include_str!("openapi.json");
@@ -80,8 +81,10 @@ async fn healthy() -> Response {
     ([(CONTENT_TYPE, TEXT)], "healthy\n").into_response()
 }
 
-async fn show_metrics(State(app): State<Arc<App>>) -> Response {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], app.metrics.render()).into_response()
+async fn show_metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let exposition = Exposition::of(accept);
+    ([(CONTENT_TYPE, exposition.content_type())], app.metrics.render(exposition)).into_response()
 }
 
 async fn build_info(State(app): State<Arc<App>>) -> Response {

@@ -171,6 +171,7 @@ pub(crate) async fn start_with_policy(configure: impl FnOnce(&mut ServerConfig, 
         policy: policy.clone(),
         build: BuildInfo { version: "1.2.3", revision: "abc", date: "" },
         readings: Vec::new(),
+        process_readings: None,
     };
     let main = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
