@@ -50,11 +50,12 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	if (parent_pid == pid) /* a thread */
 		return 0;
 	if (only_targets) {
-		u8 *target = bpf_map_lookup_elem(&targets, &parent_pid);
+		u8 sampled = TARGET_SAMPLED;
 
-		if (!target)
+		if (!bpf_map_lookup_elem(&targets, &parent_pid))
 			return 0;
-		bpf_map_update_elem(&targets, &pid, target, BPF_ANY);
+		if (bpf_map_update_elem(&targets, &pid, &sampled, BPF_ANY))
+			count(COUNTER_processes_full);
 	}
 	known = bpf_map_lookup_elem(&processes, &parent_pid);
 	if (!known || known->serial == 0)

@@ -143,8 +143,9 @@ int on_cpu_clock(struct bpf_perf_event_data *ctx)
 	}
 	if (only_targets) {
 		u32 pid = bpf_get_current_pid_tgid() >> 32;
+		u8 *target = bpf_map_lookup_elem(&targets, &pid);
 
-		if (!bpf_map_lookup_elem(&targets, &pid))
+		if (!target || *target != TARGET_SAMPLED)
 			return 0;
 	}
 	s = get_scratch();

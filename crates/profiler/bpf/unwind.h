@@ -197,6 +197,8 @@ static __always_inline int step_rule(struct scratch *s, struct rule *rule)
 	case CFA_FP:
 		if (s->lost_fp)
 			return END_unsupported_rule;
+		if (r->fp == 0) /* Go and other runtimes begin a stack so */
+			return END_zero_frame_pointer;
 		cfa = r->fp + offset;
 		break;
 	case CFA_DEREF_SP:

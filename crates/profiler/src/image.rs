@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use argand_debuginfo::Elf;
+use argand_debuginfo::elf::Segment;
 
 use crate::memory::ZeroedMemory;
 
@@ -130,15 +131,19 @@ impl Image {
         Ok(())
     }
 
-    /// Reads the executable segments.
-    pub(crate) fn read_code(&mut self, file: &File, limit: u64) -> io::Result<()> {
+    /// Reads the loaded segments that `wanted` chooses, but for those longer than `limit`.
+    pub(crate) fn read_segments(
+        &mut self,
+        file: &File,
+        limit: u64,
+        wanted: impl Fn(&Segment) -> bool,
+    ) -> io::Result<()> {
         let Ok(elf) = Elf::parse(self.bytes()) else { return Ok(()) };
-        let code = elf.segments().iter().filter(|segment| segment.executable);
-        let parts: Vec<Range<u64>> = code.map(|s| s.file_offset..s.file_offset.saturating_add(s.file_size)).collect();
+        let segments = elf.segments().iter().filter(|segment| wanted(segment) && segment.file_size <= limit);
+        let parts: Vec<Range<u64>> =
+            segments.map(|s| s.file_offset..s.file_offset.saturating_add(s.file_size)).collect();
         for part in parts {
-            if part.end.saturating_sub(part.start) <= limit {
-                self.read(file, part)?;
-            }
+            self.read(file, part)?;
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ impl<'o> Kernel<'o> {
         let constants = open.maps.rodata_data.as_deref_mut().expect("the object has constants");
         constants.period_ns = period_ns;
         constants.quota_per_window = (QUOTA_PER_SECOND / QUOTA_WINDOWS) as u32;
-        constants.only_targets = matches!(options.targets, Targets::Processes(_));
+        constants.only_targets = options.targets != Targets::All;
         let cpus = online_cpus().len().max(1) as u64;
         let ring = (cpus * u64::from(options.rate_hz) * RING_BYTES_PER_SAMPLE).clamp(256 << 10, 16 << 20);
         open.maps.samples.set_max_entries(ring.next_power_of_two() as u32).map_err(StartError::load)?;
@@ -74,9 +74,17 @@ impl<'o> Kernel<'o> {
     }
 
     fn add_targets(&self, targets: &Targets) {
-        let Targets::Processes(pids) = targets else { return };
+        // The numbers of enum target.
+        const SAMPLED: u8 = 1;
+        const CHILDREN_ONLY: u8 = 2;
+        let own = [std::process::id()];
+        let (pids, how) = match targets {
+            Targets::All => return,
+            Targets::Processes(pids) => (pids.as_slice(), SAMPLED),
+            Targets::Children => (own.as_slice(), CHILDREN_ONLY),
+        };
         for pid in pids {
-            if let Err(error) = self.skeleton.maps.targets.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY) {
+            if let Err(error) = self.skeleton.maps.targets.update(&pid.to_ne_bytes(), &[how], MapFlags::ANY) {
                 tracing::warn!(pid, %error, "the process is not sampled");
             }
         }

@@ -18,6 +18,7 @@
 mod aggregate;
 mod files;
 mod image;
+mod kallsyms;
 mod kernel;
 mod memory;
 mod names;
@@ -75,6 +76,8 @@ pub enum Targets {
     All,
     /// These, by pid, and the children that they will have.
     Processes(Vec<u32>),
+    /// The children that this process will have, and theirs.
+    Children,
 }
 
 /// Why the profiler does not start.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant, SystemTime};
 
 use argand_host::ProcessFacts;
@@ -26,8 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often CPUs, processes and files are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Batches that may wait to be symbolised; more are dropped and counted.
-pub(crate) const MAX_BATCHES: usize = 4;
+/// Batches that may wait to be named; while there are more, samples add up here.
+pub(crate) const MAX_BATCHES: usize = 2;
 
 /// Where the loop sends what takes longer.
 pub(crate) struct Channels {
@@ -72,7 +72,6 @@ pub(crate) fn run(
             return;
         }
     };
-    // Before the first interval ends there is something to see.
     if let Err(error) = state.run(&mut kernel, options.interval, stop) {
         tracing::error!(%error, "the profiler stops: its rings cannot be read");
     }
@@ -100,6 +99,7 @@ fn set_up<'o>(
         aggregate: Aggregate::new(stats.clone()),
         pages: kernel.map(|maps| &maps.pages)?,
         channels,
+        unsent: None,
         stats: stats.clone(),
     };
     Ok((kernel, state, maps))
@@ -111,6 +111,8 @@ struct Loop {
     aggregate: Aggregate,
     pages: MapHandle,
     channels: Channels,
+    /// What there was no room for.
+    unsent: Option<Batch>,
     stats: Arc<Stats>,
 }
 
@@ -164,8 +166,9 @@ impl Loop {
                 this.processes.sweep(now);
                 this.files.forget_unused(now);
             }
-            if now.duration_since(window.1) >= interval || stopping {
-                this.borrow_mut().hand_out(window.0, now.duration_since(window.1));
+            let is_due = now.duration_since(window.1) >= interval || stopping;
+            // While naming lags behind, the interval goes on: nothing is lost but detail in time.
+            if is_due && this.borrow_mut().hand_out(window.0, now.duration_since(window.1), stopping) {
                 window = (SystemTime::now(), now);
             }
             if stopping {
@@ -204,7 +207,17 @@ impl Loop {
         }
     }
 
-    fn hand_out(&mut self, start: SystemTime, duration: Duration) {
+    /// Sends the samples of an interval to be named. False if there is no room and nobody waits for it.
+    fn hand_out(&mut self, start: SystemTime, duration: Duration, must_wait: bool) -> bool {
+        if let Some(unsent) = self.unsent.take() {
+            match self.send(unsent, must_wait) {
+                Ok(()) => {}
+                Err(unsent) => {
+                    self.unsent = Some(unsent);
+                    return false;
+                }
+            }
+        }
         let mut binaries = HashMap::new();
         let processes: Vec<ProcessBatch> = self
             .aggregate
@@ -222,10 +235,20 @@ impl Loop {
                 ProcessBatch { key, facts, code, samples }
             })
             .collect();
-        let count = processes.len() as u64;
-        let batch = Batch { start, duration, processes, binaries };
-        if self.channels.batches.try_send(batch).is_err() {
-            self.stats.profiles_dropped.add(count);
+        self.unsent = self.send(Batch { start, duration, processes, binaries }, must_wait).err();
+        true
+    }
+
+    /// Gives the batch back if there is no room.
+    fn send(&self, batch: Batch, must_wait: bool) -> Result<(), Batch> {
+        if must_wait {
+            // Nobody takes it any more only if the symbolizer has panicked.
+            let _ = self.channels.batches.send(batch);
+            return Ok(());
+        }
+        match self.channels.batches.try_send(batch) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
+            Err(TrySendError::Full(batch)) => Err(batch),
         }
     }
 }

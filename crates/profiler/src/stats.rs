@@ -77,6 +77,8 @@ stats! {
     pages_postponed: Counter,
     /// bytes of unwind rows in the kernel
     slab_bytes: Gauge,
+    /// bytes of the tables of functions' names
+    name_bytes: Gauge,
     /// samples whose stack was merged into one for all because there were too many
     stacks_full: Counter,
     /// samples that were not understood

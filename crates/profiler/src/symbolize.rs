@@ -152,7 +152,7 @@ impl<'b> Builder<'b> {
             }
         }
         match stack.end() {
-            Some(End::Root | End::NoUser) => {}
+            Some(End::Root | End::NoUser | End::ZeroFramePointer) => {}
             end => leaf_first.push(self.location(Place::End(end), names)),
         }
         self.profile.samples.push(leaf_first.iter().copied(), &[i64::try_from(value).unwrap_or(i64::MAX)], &[]);

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use argand_debuginfo::Elf;
+use argand_debuginfo::gopclntab::GoTable;
 use argand_debuginfo::unwind::RawRule;
 use argand_debuginfo::unwind::{
     Cfa, FrameIndex, FrameSections, PAGE_BITS, Page, ReturnAddress, Rule, RuleDictionary, SavedFp,
@@ -77,8 +79,57 @@ struct Slab {
 /// What is known of a file's frame descriptions.
 struct FileIndex {
     index: FrameIndex,
-    /// Code without description keeps frame pointers: Go's.
-    keeps_frame_pointers: bool,
+    /// What a Go program has beside them.
+    go: Option<GoCode>,
+}
+
+/// Go keeps frame pointers in all of its code, and its stacks begin in functions that have no description of that.
+struct GoCode {
+    /// Where the outermost functions lie.
+    outermost: Vec<Range<u64>>,
+}
+
+/// Functions that are the outermost of a goroutine's or a thread's stack.
+const GO_OUTERMOST: [&[u8]; 8] = [
+    b"runtime.goexit",
+    b"runtime.goexit.abi0",
+    b"runtime.mstart",
+    b"runtime.mstart.abi0",
+    b"runtime.mcall",
+    b"runtime.rt0_go",
+    b"runtime.rt0_go.abi0",
+    b"runtime.clone.abi0",
+];
+
+impl GoCode {
+    fn find(elf: &Elf<'_>) -> Option<Self> {
+        let go = GoTable::find(elf)?;
+        let outermost = go.functions().filter(|function| GO_OUTERMOST.contains(&function.name));
+        Some(Self { outermost: outermost.map(|function| function.svma..function.end).collect() })
+    }
+
+    /// Corrects a page of rows: code that nothing describes keeps frame pointers, and stacks stop where they begin.
+    fn correct(&self, page: &mut Page, dictionary: &mut RuleDictionary) {
+        let by_frame_pointer = u32::from(dictionary.index(BY_FRAME_POINTER));
+        for row in page.rows.iter_mut().filter(|row| **row as u16 == RuleDictionary::INVALID) {
+            *row |= by_frame_pointer;
+        }
+        let stop = u32::from(dictionary.index(Rule::Stop));
+        let start = page.number << PAGE_BITS;
+        let end = start + (1 << PAGE_BITS);
+        for outermost in &self.outermost {
+            let (from, to) = (outermost.start.max(start), outermost.end.min(end));
+            if from >= to {
+                continue;
+            }
+            let after = (to < end).then(|| (((to - start) as u32) << 16) | u32::from(page.lookup(to)));
+            let inside = |row: &u32| (from - start..to - start).contains(&u64::from(row >> 16));
+            page.rows.retain(|row| !inside(row) && after.is_none_or(|after| row >> 16 != after >> 16));
+            page.rows.push((((from - start) as u32) << 16) | stop);
+            page.rows.extend(after);
+            page.rows.sort_unstable();
+        }
+    }
 }
 
 impl Tables {
@@ -112,23 +163,9 @@ impl Tables {
             // Loaded with the whole file meanwhile.
             return;
         }
-        match self.make_pages(&wanted.binary, wanted.page) {
-            Ok(pages) => {
-                for page in &pages {
-                    let key = page_key(wanted.binary.number, page.number);
-                    if key == page_key(wanted.binary.number, wanted.page.into()) || !self.is_settled(key) {
-                        self.store(key, &page.rows);
-                    }
-                }
-                if !pages.iter().any(|page| page.number == u64::from(wanted.page)) {
-                    self.store_empty(key);
-                }
-            }
-            Err(error) => {
-                let path = &wanted.binary.path;
-                tracing::debug!(path, %error, "no unwind rows can be read");
-                self.store_empty(key);
-            }
+        if let Err(error) = self.load_pages(&wanted.binary, wanted.page.into()) {
+            tracing::debug!(path = wanted.binary.path, %error, "no unwind rows can be read");
+            self.store_empty(key);
         }
     }
 
@@ -138,54 +175,56 @@ impl Tables {
         state.is_some_and(|state| state != 0)
     }
 
-    /// The wanted page, and all others of a small file.
-    fn make_pages(&mut self, binary: &Binary, wanted: u32) -> io::Result<Vec<Page>> {
+    /// Loads the wanted page, and then all others of a small file.
+    fn load_pages(&mut self, binary: &Binary, wanted: u64) -> io::Result<()> {
         let known = self.indexes.get(binary.number);
         let is_new = known.is_none();
         let image = binary.image(|image, file| {
             image.read_sections(file, MAX_IMAGE_BYTES, is_frame_section)?;
-            if is_new { image.read_code(file, MAX_IMAGE_BYTES) } else { Ok(()) }
+            if !is_new {
+                return Ok(());
+            }
+            // Stubs are recognised by their code; Go's table of functions refers to its data.
+            let is_go = Elf::parse(image.bytes()).is_ok_and(|elf| elf.section_named(".go.buildinfo").is_some());
+            image.read_segments(file, MAX_IMAGE_BYTES, |segment| is_go || segment.executable)
         })?;
         let elf = Elf::parse(image.bytes()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let sections = FrameSections::load(&elf);
         let known = known.unwrap_or_else(|| {
-            let keeps_frame_pointers = elf.section_named(".gopclntab").or(elf.section_named(".go.buildinfo")).is_some();
-            let file = Arc::new(FileIndex { index: sections.index(), keeps_frame_pointers });
+            let file = Arc::new(FileIndex { index: sections.index(), go: GoCode::find(&elf) });
             self.indexes.insert(binary.number, file.clone());
             file
         });
         let code = elf.segments().iter().filter(|segment| segment.executable);
         let all =
             code.flat_map(|s| s.svma >> PAGE_BITS..=(s.svma.saturating_add(s.memory_size.max(1) - 1) >> PAGE_BITS));
-        let numbers: Vec<u64> = if known.index.len() <= WHOLE_FILE_FRAMES {
+        let mut others: Vec<u64> = match known.index.len() {
             // The segment may claim any size; a page without rows costs only the loop.
-            let mut numbers: Vec<u64> = all.take(WHOLE_FILE_FRAMES).collect();
-            numbers.dedup();
-            if numbers.contains(&wanted.into()) { numbers } else { vec![wanted.into()] }
-        } else {
-            vec![wanted.into()]
+            0..=WHOLE_FILE_FRAMES => all.take(WHOLE_FILE_FRAMES).collect(),
+            _ => Vec::new(),
         };
-        let by_frame_pointer = known.keeps_frame_pointers.then(|| self.dictionary.index(BY_FRAME_POINTER));
-        let mut pages = Vec::new();
-        for number in numbers {
-            let page = sections.page(&known.index, number, &mut self.dictionary);
-            match (page, by_frame_pointer) {
-                (Some(mut page), Some(rule)) => {
-                    // What Go has no description for is still Go's.
-                    for row in page.rows.iter_mut().filter(|row| **row as u16 == RuleDictionary::INVALID) {
-                        *row |= u32::from(rule);
-                    }
-                    pages.push(page);
-                }
-                (Some(page), None) => pages.push(page),
-                (None, Some(rule)) if number == u64::from(wanted) => {
-                    pages.push(Page { number, rows: vec![u32::from(rule)] });
-                }
-                (None, _) => {}
+        others.dedup();
+        let others = others.into_iter().filter(|number| *number != wanted);
+        for number in std::iter::once(wanted).chain(others) {
+            let key = page_key(binary.number, number);
+            if number != wanted && self.is_settled(key) {
+                continue;
+            }
+            let mut page = sections.page(&known.index, number, &mut self.dictionary);
+            if let Some(go) = &known.go
+                && (page.is_some() || number == wanted)
+            {
+                let invalid = || Page { number, rows: vec![RuleDictionary::INVALID.into()] };
+                go.correct(page.get_or_insert_with(invalid), &mut self.dictionary);
+            }
+            self.write_rules();
+            match page {
+                Some(page) => self.store(key, &page.rows),
+                None if number == wanted => self.store_empty(key),
+                None => {}
             }
         }
-        self.write_rules();
-        Ok(pages)
+        Ok(())
     }
 
     fn write_rules(&mut self) {
@@ -291,7 +330,7 @@ pub(crate) fn page_key(file: u32, page: u64) -> u64 {
     u64::from(file) << 32 | page & 0xffff_ffff
 }
 
-/// Sections that say how to unwind; `.gopclntab` only by its name.
+/// Sections that say how to unwind.
 fn is_frame_section(name: &str) -> bool {
     matches!(name, ".eh_frame" | ".eh_frame_hdr" | ".debug_frame" | ".zdebug_frame") || name.starts_with(".plt")
 }
@@ -321,5 +360,45 @@ impl Indexes {
             let Some((index, _)) = oldest.and_then(|file| self.by_file.remove(&file)) else { break };
             self.bytes -= index.index.size_bytes();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_stacks_stop_where_they_begin_and_follow_frame_pointers_elsewhere() {
+        let mut dictionary = RuleDictionary::default();
+        let call = dictionary.index(Rule::Frame {
+            cfa: Cfa::Sp { offset: 8 },
+            fp: SavedFp::Same,
+            ra: ReturnAddress::AtCfa { words: -1 },
+        });
+        let go = GoCode { outermost: vec![0x1_0100..0x1_0140, 0x1_fff0..0x2_0020, 0x5_0000..0x5_0001] };
+        let mut page = Page { number: 1, rows: vec![0, 0x90 << 16 | u32::from(call), 0x120 << 16, 0x8000 << 16] };
+        go.correct(&mut page, &mut dictionary);
+        assert!(page.rows.is_sorted());
+        let rule = |svma: u64| dictionary.rule(page.lookup(svma)).unwrap();
+        assert_eq!(rule(0x1_0000), BY_FRAME_POINTER);
+        assert_eq!(rule(0x1_00ff), dictionary.rule(call).unwrap());
+        for svma in [0x1_0100, 0x1_0120, 0x1_013f, 0x1_fff0, 0x1_ffff] {
+            assert_eq!(rule(svma), Rule::Stop, "{svma:#x}");
+        }
+        for svma in [0x1_0140, 0x1_8000, 0x1_ffef] {
+            assert_eq!(rule(svma), BY_FRAME_POINTER, "{svma:#x}");
+        }
+    }
+
+    #[test]
+    fn the_index_used_longest_ago_gives_way() {
+        let mut indexes = Indexes::default();
+        let index = || Arc::new(FileIndex { index: FrameIndex::default(), go: None });
+        indexes.insert(1, index());
+        indexes.insert(2, index());
+        assert!(indexes.get(1).is_some());
+        indexes.bytes = MAX_INDEX_BYTES + 1;
+        indexes.insert(3, index());
+        assert!(indexes.get(2).is_none() && indexes.get(3).is_some());
     }
 }

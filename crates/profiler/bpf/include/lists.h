@@ -16,7 +16,7 @@
 	COUNTER(native_frames, "native frames unwound")                                                                \
 	COUNTER(compat, "samples of 32-bit processes, which are not unwound")
 
-/* Why a user stack ends. The first two reached the outermost frame. */
+/* Why a user stack ends. */
 #define ENDS(END)                                                                                                      \
 	END(root, "reached the outermost frame")                                                                       \
 	END(no_user, "there is no user stack")                                                                         \
@@ -27,7 +27,7 @@
 	END(unsupported_rule, "unwind rule of an unsupported kind")                                                    \
 	END(unreadable, "stack memory not readable")                                                                   \
 	END(corrupt, "stack pointer does not grow")                                                                    \
-	END(zero_frame_pointer, "frame pointer chain ends")                                                            \
+	END(zero_frame_pointer, "reached the outermost frame: the frame pointer is zero")                                                            \
 	END(depth, "deeper than a record holds")                                                                       \
 	END(compat, "32-bit process")
 

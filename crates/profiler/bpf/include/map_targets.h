@@ -7,7 +7,9 @@
 /* Set before loading: whether only processes in `targets` are sampled. */
 const volatile bool only_targets = false;
 
-/* Processes to sample, and their children: user space puts in the first, fork the others. */
+enum target { TARGET_SAMPLED = 1, TARGET_CHILDREN_ONLY = 2 };
+
+/* Processes to sample, and their children: user space puts in the first, fork the others. By enum target. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);

@@ -1,22 +1,22 @@
 //! Building programs, profiling them, and reading the result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 use argand_model::Profile;
-use argand_profiler::{End, Figure, Options, Profiler, StartError, Targets};
+use argand_profiler::{End, Figure, Options, ProcessProfile, Profiler, StartError, Targets};
 use tempfile::TempDir;
 
-pub(crate) fn skipped(test: &str, missing: &str) {
+fn skipped(test: &str, missing: &str) {
     println!("SKIPPED {test}: {missing}");
 }
 
 pub(crate) struct Program {
     _folder: TempDir,
-    pub(crate) path: PathBuf,
+    path: PathBuf,
 }
 
 impl Program {
@@ -25,39 +25,60 @@ impl Program {
     }
 }
 
-pub(crate) enum Built {
-    Program(Program),
-    NoCompiler,
-}
-
-/// Compiles a program of `tests/programs`.
-pub(crate) fn gcc(source: &str, flags: &[&str]) -> Built {
-    compile("gcc", source, |command, source, output| {
-        command.args(flags).arg(source).arg("-o").arg(output).arg("-lpthread").arg("-lm");
+/// Compiles a C program of `tests/programs`. `None`, and told, without gcc.
+pub(crate) fn gcc(test: &str, source: &str, flags: &[&str]) -> Option<Program> {
+    compile(test, "gcc", source, |command, source, output| {
+        command.args(flags).args([source, "-o", output, "-lpthread"]);
     })
 }
 
-pub(crate) fn compile(compiler: &str, source: &str, arguments: impl FnOnce(&mut Command, &str, &str)) -> Built {
+/// Compiles a Rust program with optimisations and without debug information.
+pub(crate) fn cargo_less_rust(test: &str, source: &str) -> Option<Program> {
+    compile(test, "rustc", source, |command, source, output| {
+        command.args(["-O", "--edition", "2024", source, "-o", output]);
+    })
+}
+
+/// Compiles a program of `tests/programs`. `None`, and told, without the compiler.
+pub(crate) fn compile(
+    test: &str,
+    compiler: &str,
+    source: &str,
+    arguments: impl FnOnce(&mut Command, &str, &str),
+) -> Option<Program> {
     let folder = TempDir::new().expect("a temporary folder can be made");
     let path = folder.path().join(source.split('.').next().expect("a name"));
     let mut command = Command::new(compiler);
     let source = format!("{}/tests/programs/{source}", env!("CARGO_MANIFEST_DIR"));
     arguments(&mut command, &source, &path.to_string_lossy());
-    match command.status() {
-        Err(_) => Built::NoCompiler,
-        Ok(status) => {
-            assert!(status.success(), "{command:?}");
-            Built::Program(Program { _folder: folder, path })
-        }
-    }
+    let Ok(status) = command.status() else {
+        skipped(test, &format!("{compiler} is missing"));
+        return None;
+    };
+    assert!(status.success(), "{command:?}");
+    Some(Program { _folder: folder, path })
 }
 
 /// Stacks as text, root first, with their values in ns.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Folded {
     pub(crate) stacks: BTreeMap<String, i64>,
     pub(crate) ends: Vec<(End, u64)>,
     pub(crate) figures: Vec<Figure>,
+    pub(crate) processes: usize,
+}
+
+/// The heaviest stacks, for messages of failed tests.
+impl std::fmt::Debug for Folded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut stacks: Vec<_> = self.stacks.iter().collect();
+        stacks.sort_by_key(|(_, value)| std::cmp::Reverse(**value));
+        for (stack, value) in stacks.iter().take(25) {
+            let short: String = stack.chars().take(600).collect();
+            writeln!(f, "{} ms {short}", **value / 1_000_000)?;
+        }
+        write!(f, "{:?}", self.ends)
+    }
 }
 
 impl Folded {
@@ -114,16 +135,35 @@ pub(crate) fn profile(test: &str, command: &mut Command) -> Option<Folded> {
             return None;
         }
     };
-    // Stacks of the first second are cut short until the tables are there.
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(1) {
-        profiles.recv().expect("the profiler runs");
-    }
+    warm_up(&profiler, &profiles);
     std::thread::sleep(Duration::from_secs(3));
     let mut folded = Folded { figures: profiler.figures(), ends: profiler.ends(), ..Folded::default() };
     profiler.stop();
+    let mut pids = BTreeSet::new();
     for profile in profiles {
+        pids.insert(profile.pid);
         folded.add(&profile.profile);
     }
+    folded.processes = pids.len();
     Some(folded)
+}
+
+/// Stacks are cut short until what they need was read: waits until nothing more is.
+fn warm_up(profiler: &Profiler, profiles: &Receiver<ProcessProfile>) {
+    let read = || -> u64 {
+        let figures = profiler.figures();
+        figures.iter().filter(|f| ["pages_loaded", "pages_empty"].contains(&f.name)).map(|f| f.value).sum()
+    };
+    let mut before = 0;
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_millis(2500));
+        while profiles.try_recv().is_ok() {}
+        let now = read();
+        if now > 0 && now == before {
+            break;
+        }
+        before = now;
+    }
+    // The interval that is under way still has stacks of before.
+    profiles.recv().expect("the profiler runs");
 }
