@@ -1,6 +1,6 @@
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
-import { address, canvas, expect, open, options, test } from './page.ts';
+import { address, barPosition, canvas, expect, open, options, test } from './page.ts';
 import { CPU, service } from './seed.ts';
 
 async function violations(page: Page): Promise<string[]> {
@@ -25,6 +25,21 @@ for (const scheme of ['dark', 'light'] as const) {
       expect(await violations(page)).toEqual([]);
       await page.keyboard.press('Escape');
       await page.keyboard.press('?');
+      expect(await violations(page)).toEqual([]);
+    });
+
+    test('no accessibility violations when zoomed, focused and turned', async ({ page }) => {
+      test.slow();
+      await open(page, service('shop'), { focus: 'handle', collapse: '1' });
+      const bar = await barPosition(page, 0.3, 1);
+      await page.mouse.click(bar.x, bar.y);
+      await expect(page.locator('.breadcrumb')).toContainText('parse');
+      await page.mouse.click(bar.x, bar.y, { button: 'right' });
+      await expect(page.getByRole('menu')).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('s');
+      await expect(page.getByRole('tree', { name: 'Callees' })).toBeVisible();
       expect(await violations(page)).toEqual([]);
     });
 

@@ -41,9 +41,9 @@ interface HalfProps {
 function Half({ name, of, ...graph }: HalfProps): JSX.Element {
   return (
     <div class="sandwich-half">
-      <h3 class="sandwich-title ellipsis">
+      <h2 class="sandwich-title ellipsis">
         {graph.label} of {name}
-      </h3>
+      </h2>
       <div class="sandwich-graph">
         <Graph {...graph} tree={of} hidden={of.value === null} />
       </div>
