@@ -57,6 +57,8 @@ describe('time ranges', () => {
 
   test('presets have names', () => {
     expect(describeRange({ from: 'now-1h', to: 'now' })).toBe('Last hour');
+    expect(describeRange({ from: 'now-10m', to: 'now' })).toBe('Last 10 minutes');
+    expect(describeRange({ from: 'now-1w', to: 'now' })).toBe('Last 1 week');
     expect(describeRange({ from: 'now-2h', to: 'now-1h' })).toBe('now-2h – now-1h');
   });
 

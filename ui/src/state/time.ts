@@ -20,6 +20,7 @@ export const DEFAULT_RANGE: TimeRange = { from: 'now-1h', to: 'now' };
 const RELATIVE = /^now(?:-(\d{1,6})([smhdw]))?$/;
 const ABSOLUTE = /^\d{1,15}$/;
 const UNIT_MS: Record<string, number> = { s: 1e3, m: 60e3, h: 3600e3, d: 86_400e3, w: 604_800e3 };
+const UNIT_NAMES: Record<string, string> = { s: 'second', m: 'minute', h: 'hour', d: 'day', w: 'week' };
 
 /** Whether text is a time that `toEpochMs` understands. */
 export function isTime(text: string): boolean {
@@ -37,6 +38,10 @@ export function toEpochMs(text: string, now: number): number {
 export function describeRange(range: TimeRange): string {
   const preset = PRESETS.find((p) => p.from === range.from && range.to === 'now');
   if (preset !== undefined) return preset.label;
+  const ago = RELATIVE.exec(range.from);
+  if (range.to === 'now' && ago?.[1] !== undefined) {
+    return `Last ${ago[1]} ${UNIT_NAMES[ago[2]]}${Number(ago[1]) === 1 ? '' : 's'}`;
+  }
   return `${describeTime(range.from)} – ${describeTime(range.to)}`;
 }
 
