@@ -6,6 +6,7 @@
 mod corpus;
 mod http;
 mod process;
+mod stages;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -41,16 +42,22 @@ pub(crate) struct Options {
     /// MiB of log to start up with
     #[arg(long, default_value_t = 256)]
     log_mib: u64,
+    /// Measure the stages of an upload inside this program instead, without a server
+    #[arg(long)]
+    stages: bool,
     /// Folder on the disk to measure
     #[arg(long, default_value = "target/bench")]
     directory: PathBuf,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    ensure!(options.server.exists(), "{} is missing: make build", options.server.display());
+    ensure!(options.stages || options.server.exists(), "{} is missing: make build", options.server.display());
     let _ = fs::remove_dir_all(&options.directory);
     fs::create_dir_all(&options.directory)?;
     report("machine", &machine());
+    if options.stages {
+        return stages::run(options);
+    }
     let sync = median(&mut sync_times(&options.directory)?);
     report("one fdatasync of 4 KiB", &format!("{:.1} ms (median)", ms(sync)));
     eprintln!("generating {} profiles", options.profiles);

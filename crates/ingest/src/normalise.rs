@@ -3,10 +3,11 @@
 use std::hash::BuildHasher;
 
 use argand_model::{
-    Function, FunctionId, Labels, Line, LocationId, Mapping, MappingId, Profile, SampleLabel, SeriesProfile, Stacks,
-    StringId, Symbols, Upload, name,
+    Labels, Location, LocationId, Profile, SampleLabel, SeriesProfile, Stacks, StringId, StringTable, Symbols, Upload,
+    name,
 };
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_map::Entry};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::{Context, Reason, Rejection, labels};
 
@@ -17,16 +18,16 @@ use crate::{Context, Reason, Rejection, labels};
 /// beside the rows. Errors: labels that exceed the limits once promoted, names that a profile type cannot hold,
 /// relabel rules that drop every sample type.
 pub(crate) fn normalise(
-    profile: &Profile,
+    mut profile: Profile,
     series: &Labels,
     context: &mut Context<'_>,
 ) -> Result<Option<Upload>, Rejection> {
-    let types = sample_types(profile)?;
-    let grouped = Grouped::of(profile, context.limits.stack_depth);
-    let mut upload = Upload { stacks: grouped.stacks, ..Upload::default() };
+    shorten_stacks(&mut profile, context.limits.stack_depth);
+    let types = sample_types(&profile)?;
+    let mut parts = Vec::new();
     let mut is_dropped = false;
-    for group in &grouped.groups {
-        let promoted = promote(profile, series, &group.labels);
+    for group in groups(&profile) {
+        let promoted = promote(&profile, series, &group.labels);
         labels::validate(&promoted, context.limits)?;
         for (index, sample_type) in types.iter().enumerate() {
             let part = group.rows_of_type(index, types.len());
@@ -42,15 +43,54 @@ pub(crate) fn normalise(
             }
             let labels = identity(&labels::storable(&named), sample_type);
             let (time_ns, duration_ns) = (profile.time_ns, profile.duration_ns);
-            upload.series.push(SeriesProfile { labels, id: (context.next_id)(), time_ns, duration_ns, ..part });
+            parts.push(SeriesProfile { labels, id: (context.next_id)(), time_ns, duration_ns, ..part });
         }
     }
-    if upload.series.is_empty() {
+    if parts.is_empty() {
         let dropped = || Rejection::new(Reason::DroppedByRelabelRules, format!("relabel rules drop all of {series}"));
         return if is_dropped { Err(dropped()) } else { Ok(None) };
     }
-    upload.symbols = Compaction::new(&profile.symbols, context.limits.symbol_length_bytes).run(&mut upload.stacks);
-    Ok(Some(upload))
+    let Profile { mut symbols, samples, .. } = profile;
+    clean_symbols(&mut symbols, context.limits.symbol_length_bytes);
+    Ok(Some(Upload { symbols, stacks: samples.stacks, series: parts, idempotency_key: None }))
+}
+
+/// Takes locations that say nothing out of the stacks, and frames beyond `depth_limit` off their leaf side.
+fn shorten_stacks(profile: &mut Profile, depth_limit: usize) {
+    let says_nothing = |place: &Location| place.lines_len == 0 && place.address == 0;
+    let has_place: Vec<bool> = profile.symbols.locations.iter().map(|place| !says_nothing(place)).collect();
+    let stacks = &profile.samples.stacks;
+    if has_place.iter().all(|&has| has) && stacks.iter().all(|stack| stack.len() <= depth_limit) {
+        return;
+    }
+    let mut shortened = Stacks::default();
+    let mut kept: Vec<LocationId> = Vec::new();
+    for stack in stacks.iter() {
+        kept.clear();
+        kept.extend(stack.iter().filter(|location| has_place[location.index()]));
+        shortened.push(kept[kept.len().saturating_sub(depth_limit)..].iter().copied());
+    }
+    profile.samples.stacks = shortened;
+}
+
+/// Shortens long strings to their end, and drops addresses where the sender resolved names: there they would only
+/// keep equal places apart.
+fn clean_symbols(symbols: &mut Symbols, symbol_length_bytes: usize) {
+    for mapping in symbols.mappings.iter_mut().filter(|mapping| mapping.has_functions) {
+        (mapping.memory_start, mapping.memory_limit, mapping.file_offset) = (0, 0, 0);
+    }
+    for location in &mut symbols.locations {
+        if location.lines_len > 0 && symbols.mappings[location.mapping.index()].has_functions {
+            location.address = 0;
+        }
+    }
+    if symbols.strings.iter().any(|text| text.len() > symbol_length_bytes) {
+        let mut shortened = StringTable::default();
+        for text in symbols.strings.iter().skip(1) {
+            shortened.push(ending(text, symbol_length_bytes));
+        }
+        symbols.strings = shortened;
+    }
 }
 
 /// One value column of a profile in words.
@@ -111,7 +151,6 @@ fn promote(profile: &Profile, series: &Labels, group: &[(StringId, StringId)]) -
 #[derive(Default)]
 struct Group {
     labels: Vec<(StringId, StringId)>,
-    rows: HashMap<(u32, u64, u128), usize>,
     stack: Vec<u32>,
     span_id: Vec<u64>,
     trace_id: Vec<u128>,
@@ -120,21 +159,21 @@ struct Group {
 }
 
 impl Group {
-    fn add(&mut self, stack: u32, span: u64, trace: u128, values: &[i64]) {
-        match self.rows.entry((stack, span, trace)) {
-            Entry::Occupied(row) => {
-                let at = row.get() * values.len();
-                for (sum, value) in self.values[at..].iter_mut().zip(values) {
-                    *sum = sum.saturating_add(*value);
-                }
-            }
-            Entry::Vacant(row) => {
-                row.insert(self.stack.len());
-                self.stack.push(stack);
-                self.span_id.push(span);
-                self.trace_id.push(trace);
-                self.values.extend_from_slice(values);
-            }
+    fn push(&mut self, stack: u32, span: u64, trace: u128, values: &[i64]) {
+        self.stack.push(stack);
+        self.span_id.push(span);
+        self.trace_id.push(trace);
+        self.values.extend_from_slice(values);
+    }
+
+    /// Span and trace id of a row.
+    fn ids(&self, row: u32) -> (u64, u128) {
+        (self.span_id[row as usize], self.trace_id[row as usize])
+    }
+
+    fn add_to(&mut self, row: usize, values: &[i64]) {
+        for (sum, value) in self.values[row * values.len()..].iter_mut().zip(values) {
+            *sum = sum.saturating_add(*value);
         }
     }
 
@@ -158,57 +197,82 @@ impl Group {
     }
 }
 
-/// The samples of a profile, grouped by label set, with distinct stacks.
-struct Grouped {
-    stacks: Stacks,
-    groups: Vec<Group>,
+/// The samples of a profile by label set; of equal stacks the rows name the first.
+fn groups(profile: &Profile) -> Vec<Group> {
+    let keys = LabelKeys::of(profile);
+    let stacks = &profile.samples.stacks;
+    let hasher = StackHasher::new();
+    let mut known: HashTable<KnownStack> = HashTable::with_capacity(profile.samples.len());
+    // Rows that are not the first of their stack, by group, stack, span and trace.
+    let mut more_rows: HashMap<(u32, u32, u64, u128), u32> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut group_of: HashMap<Vec<(StringId, StringId)>, u32> = HashMap::new();
+    for index in 0..profile.samples.len() as u32 {
+        let values = profile.values_of(index as usize);
+        if values.iter().any(|&v| v < 0) || values.iter().all(|&v| v == 0) {
+            continue;
+        }
+        let (labels, span, trace) = keys.split(profile, profile.samples.labels_of(index as usize));
+        let group_index = *group_of.entry(labels).or_insert_with_key(|labels| {
+            groups.push(Group { labels: labels.clone(), ..Group::default() });
+            groups.len() as u32 - 1
+        });
+        let group = &mut groups[group_index as usize];
+        let next_row = group.stack.len() as u32;
+
+        let stack = stacks.get(index);
+        let hash = hasher.hash(stack);
+        let is_equal = |other: &KnownStack| other.hash == hash && stacks.get(other.stack) == stack;
+        let known = match known.entry(hash, is_equal, |known| known.hash) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                *new.insert(KnownStack { hash, stack: index, group: group_index, row: next_row }).get()
+            }
+        };
+        let is_first_row =
+            known.group == group_index && (known.row == next_row || group.ids(known.row) == (span, trace));
+        let row = match is_first_row {
+            true => known.row,
+            false => *more_rows.entry((group_index, known.stack, span, trace)).or_insert(next_row),
+        };
+        match row == next_row {
+            true => group.push(known.stack, span, trace, values),
+            false => group.add_to(row as usize, values),
+        }
+    }
+    groups
 }
 
-impl Grouped {
-    fn of(profile: &Profile, depth_limit: usize) -> Self {
-        let keys = LabelKeys::of(profile);
-        let has_place = |location: LocationId| {
-            let place = &profile.symbols.locations[location.index()];
-            place.lines_len > 0 || place.address != 0
+/// A stack that was seen, and the row that it was first seen in.
+#[derive(Clone, Copy)]
+struct KnownStack {
+    hash: u64,
+    stack: u32,
+    group: u32,
+    row: u32,
+}
+
+/// Hashes stacks two frames at a time: they are most of a profile. Seeded, so that nobody can prepare collisions.
+struct StackHasher {
+    seed: u64,
+    factor: u64,
+}
+
+impl StackHasher {
+    fn new() -> Self {
+        let random = DefaultHashBuilder::default();
+        Self { seed: random.hash_one(0), factor: random.hash_one(1) | 1 }
+    }
+
+    fn hash(&self, stack: &[LocationId]) -> u64 {
+        let fold = |state: u64, word: u64| {
+            let product = u128::from(state ^ word) * u128::from(self.factor);
+            product as u64 ^ (product >> 64) as u64
         };
-        let all_placed = (0..profile.symbols.locations.len()).all(|i| has_place(LocationId::from_index(i)));
-        let hasher = DefaultHashBuilder::default();
-        let mut grouped = Self { stacks: Stacks::default(), groups: Vec::new() };
-        let mut known: HashTable<u32> = HashTable::with_capacity(profile.samples.len());
-        let mut group_of: HashMap<Vec<(StringId, StringId)>, usize> = HashMap::new();
-        let mut kept: Vec<LocationId> = Vec::new();
-        for index in 0..profile.samples.len() {
-            let values = profile.values_of(index);
-            if values.iter().any(|&v| v < 0) || values.iter().all(|&v| v == 0) {
-                continue;
-            }
-            let sent = profile.samples.stacks.get(index as u32);
-            let placed: &[LocationId] = if all_placed {
-                sent
-            } else {
-                kept.clear();
-                kept.extend(sent.iter().copied().filter(|&l| has_place(l)));
-                &kept
-            };
-            let stack = &placed[placed.len().saturating_sub(depth_limit)..];
-            let hash = hasher.hash_one(stack);
-            let stacks = &mut grouped.stacks;
-            let stack = match known.find(hash, |&known| stacks.get(known) == stack) {
-                Some(&known) => known,
-                None => {
-                    let added = stacks.push(stack.iter().copied());
-                    known.insert_unique(hash, added, |&s| hasher.hash_one(stacks.get(s)));
-                    added
-                }
-            };
-            let (labels, span, trace) = keys.split(profile, profile.samples.labels_of(index));
-            let group = *group_of.entry(labels).or_insert_with_key(|labels| {
-                grouped.groups.push(Group { labels: labels.clone(), ..Group::default() });
-                grouped.groups.len() - 1
-            });
-            grouped.groups[group].add(stack, span, trace, values);
-        }
-        grouped
+        let (pairs, odd) = stack.as_chunks::<2>();
+        let state = pairs.iter().fold(self.seed, |state, [a, b]| fold(state, u64::from(a.0) << 32 | u64::from(b.0)));
+        let last = odd.first().map_or(u64::MAX, |location| u64::from(location.0));
+        fold(fold(state, last), stack.len() as u64)
     }
 }
 
@@ -261,102 +325,6 @@ impl LabelKeys {
 fn hexadecimal(text: &str, digits: usize) -> Option<u128> {
     let valid = text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
     valid.then(|| u128::from_str_radix(text, 16).ok()).flatten()
-}
-
-/// Copies what stacks refer to into fresh tables, so that nothing unused is stored.
-struct Compaction<'a> {
-    from: &'a Symbols,
-    to: Symbols,
-    symbol_length_bytes: usize,
-    strings: Vec<Option<StringId>>,
-    functions: Vec<Option<FunctionId>>,
-    mappings: Vec<Option<MappingId>>,
-    locations: Vec<Option<LocationId>>,
-}
-
-impl<'a> Compaction<'a> {
-    fn new(from: &'a Symbols, symbol_length_bytes: usize) -> Self {
-        let mut compaction = Self {
-            from,
-            to: Symbols::default(),
-            symbol_length_bytes,
-            strings: vec![None; from.strings.len()],
-            functions: vec![None; from.functions.len()],
-            mappings: vec![None; from.mappings.len()],
-            locations: vec![None; from.locations.len()],
-        };
-        compaction.strings[0] = Some(StringId(0));
-        compaction.functions[0] = Some(FunctionId(0));
-        compaction.mappings[0] = Some(MappingId(0));
-        compaction
-    }
-
-    fn run(mut self, stacks: &mut Stacks) -> Symbols {
-        let mut translated = Stacks::default();
-        for stack in stacks.iter() {
-            translated.push(stack.iter().map(|&location| self.location(location)));
-        }
-        *stacks = translated;
-        self.to
-    }
-
-    fn location(&mut self, id: LocationId) -> LocationId {
-        if let Some(done) = self.locations[id.index()] {
-            return done;
-        }
-        let place = self.from.locations[id.index()];
-        let lines: Vec<Line> = self.from.lines_of(id).to_vec();
-        let lines: Vec<Line> =
-            lines.into_iter().map(|l| Line { function: self.function(l.function), line: l.line }).collect();
-        // Where the sender resolved names, addresses only keep equal places apart.
-        let resolved = !lines.is_empty() && self.from.mappings[place.mapping.index()].has_functions;
-        let address = if resolved { 0 } else { place.address };
-        let mapping = self.mapping(place.mapping);
-        let added = self.to.push_location(mapping, address, place.is_folded, &lines);
-        self.locations[id.index()] = Some(added);
-        added
-    }
-
-    fn function(&mut self, id: FunctionId) -> FunctionId {
-        if let Some(done) = self.functions[id.index()] {
-            return done;
-        }
-        let function = self.from.functions[id.index()];
-        let copy = Function {
-            name: self.string(function.name),
-            system_name: self.string(function.system_name),
-            filename: self.string(function.filename),
-            start_line: function.start_line,
-        };
-        let added = self.to.push_function(copy);
-        self.functions[id.index()] = Some(added);
-        added
-    }
-
-    fn mapping(&mut self, id: MappingId) -> MappingId {
-        if let Some(done) = self.mappings[id.index()] {
-            return done;
-        }
-        let mapping = self.from.mappings[id.index()];
-        let named =
-            Mapping { filename: self.string(mapping.filename), build_id: self.string(mapping.build_id), ..mapping };
-        let copy = match mapping.has_functions {
-            true => Mapping { memory_start: 0, memory_limit: 0, file_offset: 0, ..named },
-            false => named,
-        };
-        let added = self.to.push_mapping(copy);
-        self.mappings[id.index()] = Some(added);
-        added
-    }
-
-    fn string(&mut self, id: StringId) -> StringId {
-        if let Some(done) = self.strings[id.index()] {
-            return done;
-        }
-        let added = self.to.strings.push(ending(self.from.strings.get(id), self.symbol_length_bytes));
-        self.strings[id.index()] = Some(added);
-        added
-    }
 }
 
 /// The last bytes of `text`, at most `limit` and whole characters.

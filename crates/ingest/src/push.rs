@@ -105,7 +105,7 @@ pub(crate) fn accept(
         go::repair(&mut profile);
     }
     source_link::attach(&mut profile, &series, context.limits)?;
-    normalise::normalise(&profile, &series, context)
+    normalise::normalise(profile, &series, context)
 }
 
 fn check_time(time_ns: i64, context: &Context<'_>) -> Result<(), Rejection> {

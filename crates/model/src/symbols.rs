@@ -288,9 +288,9 @@ impl Stacks {
         (0..self.ends.len()).map(|i| self.get(i as u32))
     }
 
-    /// Number of frames of all stacks together.
-    pub fn frame_count(&self) -> usize {
-        self.locations.len()
+    /// Frames of all stacks, back to back.
+    pub fn frames(&self) -> &[LocationId] {
+        &self.locations
     }
 
     /// Heap memory in bytes.

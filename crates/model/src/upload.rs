@@ -36,12 +36,12 @@ impl SeriesProfile {
 /// Profiles of one service that share symbols: what one request's profile became.
 ///
 /// Shape: all series have the same `service_name`; stack rows point into `stacks`, whose locations point into
-/// `symbols`; no entry of either is unused.
+/// `symbols`. Both may have entries that no row leads to: whoever keeps an upload keeps only what rows use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upload {
     /// Symbol tables.
     pub symbols: Symbols,
-    /// Distinct stacks, leaf first.
+    /// Stacks, leaf first.
     pub stacks: Stacks,
     /// At least one series.
     pub series: Vec<SeriesProfile>,

@@ -1,8 +1,9 @@
-//! Reads request bodies: bounded in size, memory and time, decompressed on the way.
+//! Reads request bodies: bounded in size, memory and time, decompressed.
 
 use std::io::Write;
 use std::time::Duration;
 
+use argand_wire::inflate;
 use bytes::Bytes;
 use connectrpc::ErrorCode;
 use flate2::write::MultiGzDecoder;
@@ -81,25 +82,19 @@ impl Intake {
         let mut sink = Sink {
             bytes: Vec::new(),
             reservation: self.budget.reservation(),
+            packed_bytes: 0,
             max_bytes,
             max_by_ratio: u64::MAX,
             refusal: None,
         };
-        if is_gzip(headers)? {
-            let mut gunzip = MultiGzDecoder::new(sink);
-            while let Some(chunk) = frames.next(self).await? {
-                gunzip.get_mut().max_by_ratio = RATIO_GRACE_BYTES.max(frames.received_bytes.saturating_mul(MAX_RATIO));
-                gunzip.write_all(&chunk).map_err(|error| gunzip.get_mut().explain(&error))?;
-            }
-            let unfinished = gunzip.try_finish().map_err(|error| gunzip.get_mut().explain(&error));
-            unfinished?;
-            sink = gunzip.finish().map_err(|error| damaged(&error))?;
+        let is_gzip = is_gzip(headers)?;
+        while let Some(chunk) = frames.next(self).await? {
+            sink.push(&chunk)?;
+        }
+        if is_gzip {
+            sink = sink.gunzip()?;
             headers.remove(CONTENT_ENCODING);
             headers.remove(CONTENT_LENGTH);
-        } else {
-            while let Some(chunk) = frames.next(self).await? {
-                sink.push(&chunk)?;
-            }
         }
         Ok(ReadBody { bytes: sink.bytes.into(), reservation: sink.reservation })
     }
@@ -141,7 +136,7 @@ fn unpack_each(body: ReadBody, max_bytes: u64) -> Result<ReadBody, ApiError> {
         let at = bytes.len();
         bytes.extend([flags & !COMPRESSED, 0, 0, 0, 0]);
         let max_by_ratio = RATIO_GRACE_BYTES.max(packed_bytes.saturating_mul(MAX_RATIO));
-        let mut sink = Sink { bytes, reservation, max_bytes, max_by_ratio, refusal: None };
+        let mut sink = Sink { bytes, reservation, packed_bytes, max_bytes, max_by_ratio, refusal: None };
         if flags & COMPRESSED == 0 {
             sink.push(message)?;
         } else {
@@ -229,6 +224,8 @@ fn timed_out(message: &str) -> ApiError {
 struct Sink {
     bytes: Vec<u8>,
     reservation: Reservation,
+    /// What is held besides `bytes`: the input that they come from.
+    packed_bytes: u64,
     max_bytes: u64,
     max_by_ratio: u64,
     refusal: Option<ApiError>,
@@ -245,9 +242,27 @@ impl Sink {
         }
         // A growing vector holds up to twice its content.
         let capacity = if size as usize <= self.bytes.capacity() { self.bytes.capacity() as u64 } else { size * 2 };
-        self.reservation.grow_to(capacity)?;
+        self.reservation.grow_to(self.packed_bytes + capacity)?;
         self.bytes.extend_from_slice(data);
         Ok(())
+    }
+
+    /// What its bytes become when inflated.
+    fn gunzip(mut self) -> Result<Self, ApiError> {
+        let packed = std::mem::take(&mut self.bytes);
+        self.packed_bytes = packed.len() as u64;
+        self.max_by_ratio = RATIO_GRACE_BYTES.max(self.packed_bytes.saturating_mul(MAX_RATIO));
+        let (size, allowed) = (inflate::gunzipped_bytes(&packed) as u64, self.max_bytes.min(self.max_by_ratio));
+        if size <= allowed {
+            self.reservation.grow_to(self.packed_bytes + size)?;
+            if let Some(bytes) = inflate::gunzip_at_once(&packed, size as usize) {
+                return Ok(Self { bytes, ..self });
+            }
+        }
+        let mut gunzip = MultiGzDecoder::new(self);
+        let written = gunzip.write_all(&packed).and_then(|()| gunzip.try_finish());
+        written.map_err(|error| gunzip.get_mut().explain(&error))?;
+        gunzip.finish().map_err(|error| damaged(&error))
     }
 
     fn explain(&mut self, error: &std::io::Error) -> ApiError {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use argand_model::{
-    Dataset, DatasetError, Dictionary, Labels, MemoryDataset, ProfileTable, RowColumns, RowSlice, StackId, Stacks,
-    Symbols, TenantId, TimeRange,
+    Dataset, DatasetError, Dictionary, Labels, MemoryDataset, ProfileTable, RowColumns, RowSlice, StackId, TenantId,
+    TimeRange, Upload,
 };
 use hashbrown::HashTable;
 
@@ -236,12 +236,13 @@ impl Writing {
         index
     }
 
-    /// Adds the stacks of an upload; returns the node of each.
-    pub(crate) fn intern_stacks(&mut self, symbols: &Symbols, stacks: &Stacks) -> Vec<StackId> {
+    /// Adds the stacks that rows of an upload use; returns the node of each stack, see [`Interner::intern_stacks`].
+    pub(crate) fn intern_stacks(&mut self, upload: &Upload) -> Vec<StackId> {
         let Writing::Open { interner, .. } = self else {
             unreachable!("only the current generation gets uploads");
         };
-        interner.intern_stacks(symbols, stacks)
+        let used = upload.series.iter().flat_map(|series| series.stack.iter().copied());
+        interner.intern_stacks(&upload.symbols, &upload.stacks, used)
     }
 
     /// Notes that the next record brings everything up to `now`; returns where it starts.

@@ -79,42 +79,49 @@ impl Interner {
             + self.stacks.allocation_size()
     }
 
-    /// Adds the stacks of an upload; returns the node of each.
-    pub(crate) fn intern_stacks(&mut self, symbols: &Symbols, stacks: &Stacks) -> Vec<StackId> {
-        let locations = self.intern_symbols(symbols);
-        let (mut leaf_first, mut bytes) = (Vec::new(), Vec::new());
-        let intern = |stack: &[LocationId]| {
-            leaf_first.clear();
-            leaf_first.extend(stack.iter().map(|location| locations[location.index()]));
-            self.stack(&leaf_first, &mut bytes)
-        };
-        stacks.iter().map(intern).collect()
+    /// Adds those stacks of an upload that are `used`, and what symbols they need; returns the node of each stack,
+    /// the empty stack for those that are not used.
+    pub(crate) fn intern_stacks(
+        &mut self,
+        symbols: &Symbols,
+        stacks: &Stacks,
+        used: impl Iterator<Item = u32>,
+    ) -> Vec<StackId> {
+        let mut translation = Translation::new(self.seed, symbols);
+        let mut nodes = vec![None; stacks.len()];
+        for stack in used {
+            let node = &mut nodes[stack as usize];
+            if node.is_none() {
+                *node = Some(self.stack(&mut translation, stacks.get(stack)));
+            }
+        }
+        nodes.into_iter().map(Option::unwrap_or_default).collect()
     }
 
     /// Adds all stacks of another dictionary; returns the node of each of its nodes.
     pub(crate) fn intern_dictionary(&mut self, other: &Dictionary) -> Vec<StackId> {
-        let locations = self.intern_symbols(&other.symbols);
+        let mut translation = Translation::new(self.seed, &other.symbols);
         let mut nodes = vec![StackId(0); other.stacks.len()];
         for i in 1..nodes.len() {
             let parent = nodes[other.stacks.parent[i].index()];
-            nodes[i] = self.node(parent, locations[other.stacks.location[i].index()]);
+            let location = self.location(&mut translation, other.stacks.location[i]);
+            nodes[i] = self.node(parent, location);
         }
         nodes
     }
 
-    /// Adds symbols; returns the location of each location.
-    fn intern_symbols(&mut self, symbols: &Symbols) -> Vec<LocationId> {
-        let hashes = SymbolHashes::new(self.seed, symbols);
-        (0..symbols.locations.len())
-            .map(|i| {
-                let location = LocationId::from_index(i);
-                let hash = hashes.location(symbols, location);
-                match self.locations.find(hash.0, |known| known.hash == hash) {
-                    Some(known) => known.id,
-                    None => self.new_location(hash, symbols, location),
-                }
-            })
-            .collect()
+    fn location(&mut self, translation: &mut Translation<'_>, location: LocationId) -> LocationId {
+        let known = translation.locations[location.index()];
+        if known != UNKNOWN {
+            return known;
+        }
+        let hash = translation.hashes.location(translation.symbols, location);
+        let id = match self.locations.find(hash.0, |known| known.hash == hash) {
+            Some(known) => known.id,
+            None => self.new_location(hash, translation.symbols, location),
+        };
+        translation.locations[location.index()] = id;
+        id
     }
 
     fn new_location(&mut self, hash: Hash, symbols: &Symbols, location: LocationId) -> LocationId {
@@ -172,19 +179,21 @@ impl Interner {
         id
     }
 
-    /// `bytes` is a buffer.
-    fn stack(&mut self, leaf_first: &[LocationId], bytes: &mut Vec<u8>) -> StackId {
-        bytes.clear();
-        bytes.resize(leaf_first.len() * 4, 0);
-        let (words, _) = bytes.as_chunks_mut::<4>();
-        words.iter_mut().zip(leaf_first).for_each(|(word, location)| *word = location.0.to_le_bytes());
-        let hash = hash_bytes(self.seed, bytes);
-        if let Some(known) = self.stacks.find(hash.0, |known| known.hash == hash) {
-            return known.id;
-        }
-        let root_first = leaf_first.iter().rev();
-        let id = root_first.fold(StackId(0), |parent, &location| self.node(parent, location));
-        self.stacks.insert_unique(hash.0, Known { hash, id }, |known| known.hash.0);
+    fn stack(&mut self, translation: &mut Translation<'_>, leaf_first: &[LocationId]) -> StackId {
+        let mut frames = std::mem::take(&mut translation.frames);
+        frames.clear();
+        frames.extend(leaf_first.iter().map(|&location| self.location(translation, location).0.to_le_bytes()));
+        let hash = hash_bytes(self.seed, frames.as_flattened());
+        let id = match self.stacks.find(hash.0, |known| known.hash == hash) {
+            Some(known) => known.id,
+            None => {
+                let root_first = frames.iter().rev().map(|&frame| LocationId(u32::from_le_bytes(frame)));
+                let id = root_first.fold(StackId(0), |parent, location| self.node(parent, location));
+                self.stacks.insert_unique(hash.0, Known { hash, id }, |known| known.hash.0);
+                id
+            }
+        };
+        translation.frames = frames;
         id
     }
 
@@ -201,6 +210,25 @@ impl Interner {
             self.hasher.hash_one((stacks.parent[id.index()], stacks.location[id.index()]))
         });
         id
+    }
+}
+
+/// From the locations of an upload or of another dictionary to those of an interner, as far as they were asked for.
+struct Translation<'a> {
+    symbols: &'a Symbols,
+    hashes: SymbolHashes,
+    locations: Vec<LocationId>,
+    /// A buffer for the frames of one stack.
+    frames: Vec<[u8; 4]>,
+}
+
+/// Not translated yet; no table grows that long.
+const UNKNOWN: LocationId = LocationId(u32::MAX);
+
+impl<'a> Translation<'a> {
+    fn new(seed: [u64; 2], symbols: &'a Symbols) -> Self {
+        let locations = vec![UNKNOWN; symbols.locations.len()];
+        Self { symbols, hashes: SymbolHashes::new(seed, symbols), locations, frames: Vec::new() }
     }
 }
 
@@ -225,42 +253,49 @@ fn mix(seed: [u64; 2], pairs: impl Iterator<Item = Hash>) -> Hash {
     state
 }
 
-/// Hashes of the entries of symbol tables by their content: independent of ids.
+/// Hashes of the entries of symbol tables by their content, independent of ids; made when first asked for.
 struct SymbolHashes {
     seed: [u64; 2],
-    functions: Vec<Hash>,
-    mappings: Vec<Hash>,
+    functions: Vec<Option<Hash>>,
+    mappings: Vec<Option<Hash>>,
 }
 
 impl SymbolHashes {
     fn new(seed: [u64; 2], symbols: &Symbols) -> Self {
-        let strings: Vec<Hash> = symbols.strings.iter().map(|text| hash_bytes(seed, text.as_bytes())).collect();
-        let function = |function: &Function| {
-            let Function { name, system_name, filename, start_line } = function;
-            let texts = [name, system_name, filename].map(|text| strings[text.index()]);
-            mix(seed, texts.into_iter().chain([(u64::from(*start_line), 0)]))
-        };
-        let mapping = |mapping: &Mapping| {
-            let Mapping { memory_start, memory_limit, file_offset, filename, build_id, .. } = *mapping;
-            let Mapping { has_functions, has_filenames, has_line_numbers, has_inline_frames, .. } = *mapping;
-            let texts = [filename, build_id].map(|text| strings[text.index()]);
+        Self { seed, functions: vec![None; symbols.functions.len()], mappings: vec![None; symbols.mappings.len()] }
+    }
+
+    fn location(&mut self, symbols: &Symbols, location: LocationId) -> Hash {
+        let Location { mapping, address, is_folded, .. } = symbols.locations[location.index()];
+        let seed = self.seed;
+        let head = [self.mapping(symbols, mapping), (address, u64::from(is_folded))];
+        let lines = symbols.lines_of(location).iter();
+        let lines = lines.flat_map(|line| [self.function(symbols, line.function), (u64::from(line.line), 1)]);
+        mix(seed, head.into_iter().chain(lines))
+    }
+
+    fn function(&mut self, symbols: &Symbols, function: FunctionId) -> Hash {
+        let seed = self.seed;
+        *self.functions[function.index()].get_or_insert_with(|| {
+            let Function { name, system_name, filename, start_line } = symbols.functions[function.index()];
+            let texts =
+                [name, system_name, filename].map(|text| hash_bytes(seed, symbols.strings.get(text).as_bytes()));
+            mix(seed, texts.into_iter().chain([(u64::from(start_line), 0)]))
+        })
+    }
+
+    fn mapping(&mut self, symbols: &Symbols, mapping: MappingId) -> Hash {
+        let seed = self.seed;
+        *self.mappings[mapping.index()].get_or_insert_with(|| {
+            let Mapping { memory_start, memory_limit, file_offset, filename, build_id, .. } =
+                symbols.mappings[mapping.index()];
+            let Mapping { has_functions, has_filenames, has_line_numbers, has_inline_frames, .. } =
+                symbols.mappings[mapping.index()];
+            let texts = [filename, build_id].map(|text| hash_bytes(seed, symbols.strings.get(text).as_bytes()));
             let flags = [has_functions, has_filenames, has_line_numbers, has_inline_frames];
             let flags = flags.iter().fold(0, |bits, &flag| bits << 1 | u64::from(flag));
             mix(seed, texts.into_iter().chain([(memory_start, memory_limit), (file_offset, flags)]))
-        };
-        Self {
-            seed,
-            functions: symbols.functions.iter().map(function).collect(),
-            mappings: symbols.mappings.iter().map(mapping).collect(),
-        }
-    }
-
-    fn location(&self, symbols: &Symbols, location: LocationId) -> Hash {
-        let Location { mapping, address, is_folded, .. } = symbols.locations[location.index()];
-        let head = [self.mappings[mapping.index()], (address, u64::from(is_folded))];
-        let lines = symbols.lines_of(location).iter();
-        let lines = lines.flat_map(|line| [self.functions[line.function.index()], (u64::from(line.line), 1)]);
-        mix(self.seed, head.into_iter().chain(lines))
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::bufread::MultiGzDecoder;
+use libdeflater::Decompressor;
 
 /// When to stop inflating.
 ///
@@ -89,7 +90,38 @@ pub fn gunzip_if_needed(input: &[u8], limits: InflateLimits) -> Result<Cow<'_, [
 
 /// Inflates all members of a gzip file; their outputs count together.
 pub fn gunzip(input: &[u8], limits: InflateLimits) -> Result<Vec<u8>, InflateError> {
-    read_bounded("gzip", MultiGzDecoder::new(input), input.len(), limits)
+    let allowed = limits.output_bytes.min(limits.ratio_bytes(input.len()));
+    match gunzip_at_once(input, allowed) {
+        Some(output) => Ok(output),
+        None => read_bounded("gzip", MultiGzDecoder::new(input), input.len(), limits),
+    }
+}
+
+/// The size that a gzip file says it has when inflated: true of a file with one member, modulo 2^32.
+///
+/// Source: RFC 1952, `ISIZE`.
+pub fn gunzipped_bytes(input: &[u8]) -> usize {
+    input.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize)
+}
+
+/// Inflates a gzip file that has one member, which is undamaged and as large as it says; `None` for all others, and
+/// for those of more than `max_bytes`.
+///
+/// Twice as fast as inflating piece by piece; needs the memory for the whole output, [`gunzipped_bytes`], beforehand.
+pub fn gunzip_at_once(input: &[u8], max_bytes: usize) -> Option<Vec<u8>> {
+    const MEMBER_START: &[u8] = &[0x1F, 0x8B, 8];
+    let size = gunzipped_bytes(input);
+    // The library stops after the first member without saying where. What looks like another one may be by chance.
+    let has_one_member = memchr::memmem::find_iter(input, MEMBER_START).nth(1).is_none();
+    if size > max_bytes || !has_one_member {
+        return None;
+    }
+    let mut output = vec![0; size];
+    let written = Decompressor::new().gzip_decompress(input, &mut output).ok()?;
+    // Bytes behind the member, where the size was read, are damage.
+    let checksum = input.len().checked_sub(8).and_then(|at| input[at..].first_chunk())?;
+    let is_whole = written == size && libdeflater::crc32(&output) == u32::from_le_bytes(*checksum);
+    is_whole.then_some(output)
 }
 
 fn read_bounded(

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use argand_model::{Function, FunctionId, Line, LocationId, MappingId, Profile, Symbols, ValueType};
-use argand_wire::{pprof, proto};
+use argand_wire::{Reader, pprof, proto};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -157,8 +157,23 @@ impl Corpus {
         }
     }
 
+    /// Name of the service that the profile at `index` belongs to.
     pub(crate) fn service(&self, index: usize) -> String {
-        format!("service-{index:02}")
+        format!("service-{:02}", index % SERVICES)
+    }
+
+    /// The profile in an uncompressed request: its last field, as [`push_request`] writes it.
+    pub(crate) fn raw_profile<'a>(&self, request: &'a [u8]) -> &'a [u8] {
+        let mut message = request;
+        for number in [1, 2, 1] {
+            let mut reader = Reader::new(message);
+            while let Ok(Some(field)) = reader.field() {
+                if field.number == number {
+                    message = field.bytes().expect("requests consist of messages");
+                }
+            }
+        }
+        message
     }
 
     pub(crate) fn description(&self) -> String {
@@ -172,7 +187,8 @@ impl Corpus {
     }
 }
 
-fn now_ns() -> i64 {
+/// Now, ns since the Unix epoch.
+pub(crate) fn now_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
 }
 

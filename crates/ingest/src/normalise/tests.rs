@@ -1,4 +1,4 @@
-use argand_model::{Mapping, ValueType};
+use argand_model::{Function, Line, Mapping, MappingId, ValueType};
 
 use super::*;
 use crate::{IngestLimits, Relabeling};
@@ -45,7 +45,7 @@ fn run(profile: &Profile) -> Result<Option<Upload>, Rejection> {
     };
     let limits = IngestLimits { stack_depth: 3, symbol_length_bytes: 8, ..IngestLimits::default() };
     normalise(
-        profile,
+        profile.clone(),
         &series(),
         &mut Context { limits: &limits, relabel: &Relabeling::default(), now_ns: 7, next_id: &mut next_id },
     )
@@ -159,22 +159,13 @@ fn resolved_mappings_lose_their_addresses() {
 }
 
 #[test]
-fn unused_symbols_are_not_stored() {
-    let mut sent = profile(&["cpu"], &[("main", &[1], &[])]);
-    sent.symbols.push_named_location("never_called");
-    let upload = run(&sent).unwrap().unwrap();
-    assert!(upload.symbols.strings.iter().all(|s| s != "never_called"));
-    assert_eq!(upload.symbols.locations.len(), 1);
-}
-
-#[test]
 fn wall_profiles_with_cpu_time_become_cpu_profiles() {
     let sent = profile(&["wall", "cpu"], &[("a", &[9, 1], &[])]);
     let wall = series().with("__name__", "wall");
     let limits = IngestLimits::default();
     let mut next_id = || 1;
     let mut context = Context { limits: &limits, relabel: &Relabeling::default(), now_ns: 7, next_id: &mut next_id };
-    let upload = normalise(&sent, &wall, &mut context).unwrap().unwrap();
+    let upload = normalise(sent, &wall, &mut context).unwrap().unwrap();
     let types: Vec<_> = upload.series.iter().map(|s| s.labels.get("__profile_type__").unwrap()).collect();
     assert_eq!(types, ["wall:wall:::", "process_cpu:cpu:::"]);
 }

@@ -249,7 +249,7 @@ fn encode(
     tenant: &TenantId,
     upload: &Upload,
 ) -> (Payload, Vec<Labels>, Vec<ProfileHeader>, Arc<[u8]>) {
-    let nodes = writing.intern_stacks(&upload.symbols, &upload.stacks);
+    let nodes = writing.intern_stacks(upload);
     let mut rows = Vec::with_capacity(upload.row_count() * 5);
     let mut profiles = Vec::with_capacity(upload.series.len());
     for profile in &upload.series {
@@ -288,7 +288,7 @@ fn record_bound(upload: &Upload) -> usize {
     let series = upload.series.iter().map(|s| labels(s) + 100).sum::<usize>();
     // A row is two varints; a new stack node two; the tables encode smaller than they are in memory.
     upload.symbols.memory_bytes() * 2
-        + upload.stacks.frame_count() * 10
+        + upload.stacks.frames().len() * 10
         + upload.row_count() * 15
         + links * 25
         + series
@@ -318,7 +318,7 @@ fn check_shape(upload: &Upload) -> Result<(), &'static str> {
         ),
         (symbols.lines.iter().all(|l| l.function.index() < functions), "line without its function"),
         (symbols.locations.iter().all(location_is_good), "location without its mapping or lines"),
-        (stacks.iter().flatten().all(|l| l.index() < locations), "stack without its locations"),
+        (stacks.frames().iter().max().is_none_or(|l| l.index() < locations), "stack without its locations"),
     ];
     if let Some((_, reason)) = checks.iter().find(|(is_good, _)| !is_good) {
         return Err(reason);

@@ -20,9 +20,9 @@ fn draw(dictionary: &Dictionary, stack: StackId) -> String {
 fn equal_stacks_of_two_uploads_share_a_node() {
     let mut interner = Interner::new([1, 2]);
     let (symbols, stacks) = upload("abc", &["cba", "ba", ""]);
-    let first = interner.intern_stacks(&symbols, &stacks);
+    let first = interner.intern_stacks(&symbols, &stacks, 0..stacks.len() as u32);
     let (symbols, stacks) = upload("xcba", &["ba", "cba", "xba"]);
-    let second = interner.intern_stacks(&symbols, &stacks);
+    let second = interner.intern_stacks(&symbols, &stacks, 0..stacks.len() as u32);
     assert_eq!((second[0], second[1], first[2]), (first[1], first[0], StackId(0)));
     let dictionary = interner.dictionary();
     let drawn: Vec<String> = second.iter().map(|&s| draw(dictionary, s)).collect();
@@ -36,10 +36,10 @@ fn equal_stacks_of_two_uploads_share_a_node() {
 fn another_dictionary_translates_node_by_node() {
     let mut one = Interner::new([1, 2]);
     let (symbols, stacks) = upload("ab", &["ba"]);
-    let known = one.intern_stacks(&symbols, &stacks);
+    let known = one.intern_stacks(&symbols, &stacks, 0..stacks.len() as u32);
     let mut other = Interner::new([3, 4]);
     let (symbols, stacks) = upload("zba", &["za", "ba"]);
-    let theirs = other.intern_stacks(&symbols, &stacks);
+    let theirs = other.intern_stacks(&symbols, &stacks, 0..stacks.len() as u32);
     let nodes = one.intern_dictionary(other.dictionary());
     assert_eq!(nodes[theirs[1].index()], known[0]);
     assert_eq!(draw(one.dictionary(), nodes[theirs[0].index()]), "za");
@@ -49,12 +49,12 @@ fn another_dictionary_translates_node_by_node() {
 fn readers_keep_what_they_took() {
     let mut interner = Interner::new([1, 2]);
     let (symbols, stacks) = upload("a", &["a"]);
-    interner.intern_stacks(&symbols, &stacks);
+    interner.intern_stacks(&symbols, &stacks, 0..stacks.len() as u32);
     let before = interner.dictionary().clone();
-    interner.intern_stacks(&symbols, &stacks);
+    interner.intern_stacks(&symbols, &stacks, 0..stacks.len() as u32);
     assert!(Arc::ptr_eq(&before, interner.dictionary()), "nothing new, nothing copied");
     let (symbols, stacks) = upload("b", &["b"]);
-    interner.intern_stacks(&symbols, &stacks);
+    interner.intern_stacks(&symbols, &stacks, 0..stacks.len() as u32);
     assert_eq!((before.stacks.len(), interner.dictionary().stacks.len()), (2, 3));
 }
 
@@ -82,7 +82,7 @@ fn places_that_differ_in_anything_stay_apart() {
         stacks.push([location]);
     }
     let mut interner = Interner::new([1, 2]);
-    let mut nodes = interner.intern_stacks(&symbols, &stacks);
+    let mut nodes = interner.intern_stacks(&symbols, &stacks, 0..stacks.len() as u32);
     nodes.dedup();
     assert_eq!(nodes.len(), places.len());
 }

@@ -7,7 +7,7 @@ use crate::testing::random_upload;
 fn encoded(seed: u64) -> (Vec<u8>, Vec<Labels>, Interner) {
     let upload = random_upload(seed, "shop", 3);
     let mut interner = Interner::new([1, 2]);
-    let nodes = interner.intern_stacks(&upload.symbols, &upload.stacks);
+    let nodes = interner.intern_stacks(&upload.symbols, &upload.stacks, 0..upload.stacks.len() as u32);
     let series: Vec<Labels> = upload.series.iter().map(|s| s.labels.clone()).collect();
     let mut rows = Vec::new();
     let mut profiles = Vec::new();

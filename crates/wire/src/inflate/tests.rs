@@ -27,6 +27,26 @@ fn members_are_joined_and_counted_together() {
 }
 
 #[test]
+fn equal_members_do_not_hide_each_other() {
+    let twice = [gzip(b"same"), gzip(b"same")].concat();
+    assert_eq!(gunzip_at_once(&twice, 100), None);
+    assert_eq!(gunzip(&twice, InflateLimits::new(100)).unwrap(), b"samesame");
+}
+
+#[test]
+fn at_once_only_what_is_one_whole_member() {
+    let packed = gzip(b"profile");
+    assert_eq!(gunzip_at_once(&packed, 7).unwrap(), b"profile");
+    assert_eq!(gunzip_at_once(&packed, 6), None);
+    assert_eq!(gunzip_at_once(&[&packed[..], b"garbage"].concat(), 1 << 30), None);
+    // A member that holds another one as it is, not compressed.
+    let mut outer = GzEncoder::new(Vec::new(), Compression::none());
+    outer.write_all(&packed).unwrap();
+    let outer = outer.finish().unwrap();
+    assert_eq!(gunzip(&outer, InflateLimits::new(100)).unwrap(), packed);
+}
+
+#[test]
 fn the_size_limit_is_exact() {
     let (plain, packed) = (vec![0; 5000], gzip(&[0; 5000]));
     for input in [&plain, &packed] {

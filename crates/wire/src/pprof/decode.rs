@@ -311,11 +311,7 @@ fn read_samples(
         let mut reader = Reader::new(field.bytes()?);
         while let Some(field) = reader.field()? {
             match field.number {
-                sample::LOCATION_ID => field.each_uint(|id| {
-                    let position = location_ids.get(id);
-                    frames.push(LocationId(position.ok_or_else(|| missing(Entity::Location, id))?));
-                    Ok::<_, PprofError>(())
-                })?,
+                sample::LOCATION_ID => read_frames(field, location_ids, &mut frames)?,
                 sample::VALUE => field.each_uint(|value| {
                     values.push(value.cast_signed());
                     Ok::<_, PprofError>(())
@@ -334,6 +330,25 @@ fn read_samples(
     }
     let stacks = Stacks::from_columns(frames, frame_ends).expect("every stack ended where the next one starts");
     Ok(Samples { stacks, values, labels, label_ends })
+}
+
+/// One loop per kind of id map: most of a profile's numbers are read here.
+fn read_frames(field: Field<'_>, location_ids: &IdMap, frames: &mut Vec<LocationId>) -> Result<(), PprofError> {
+    match location_ids {
+        IdMap::Counted(count) => field.each_uint(|id| {
+            let position = id.wrapping_sub(1);
+            if position >= *count {
+                return Err(missing(Entity::Location, id));
+            }
+            frames.push(LocationId(position as u32));
+            Ok(())
+        }),
+        _ => field.each_uint(|id| {
+            let position = location_ids.get(id).ok_or_else(|| missing(Entity::Location, id))?;
+            frames.push(LocationId(position));
+            Ok(())
+        }),
+    }
 }
 
 fn read_label(message: &[u8], strings: Strings) -> Result<SampleLabel, PprofError> {
