@@ -79,6 +79,7 @@ impl StringTable {
     }
 
     /// The text of `id`. Panics when `id` is not of this table.
+    #[inline]
     pub fn get(&self, id: StringId) -> &str {
         let start = if id.0 == 0 { 0 } else { self.ends[id.index() - 1] };
         &self.text[start as usize..self.ends[id.index()] as usize]
@@ -192,6 +193,7 @@ impl Default for Symbols {
 
 impl Symbols {
     /// The lines of a location, innermost inlined one first; empty where it is not symbolised.
+    #[inline]
     pub fn lines_of(&self, location: LocationId) -> &[Line] {
         let Location { lines_start, lines_len, .. } = self.locations[location.index()];
         &self.lines[lines_start as usize..(lines_start + lines_len) as usize]
@@ -268,6 +270,7 @@ impl Stacks {
     }
 
     /// The stack at `index`, leaf first. Panics when there is none.
+    #[inline]
     pub fn get(&self, index: u32) -> &[LocationId] {
         let start = if index == 0 { 0 } else { self.ends[index as usize - 1] };
         &self.locations[start as usize..self.ends[index as usize] as usize]

@@ -87,41 +87,49 @@ impl Interner {
         stacks: &Stacks,
         used: impl Iterator<Item = u32>,
     ) -> Vec<StackId> {
-        let mut translation = Translation::new(self.seed, symbols);
-        let mut nodes = vec![None; stacks.len()];
+        let (mut is_used, mut is_place_used) = (vec![false; stacks.len()], vec![false; symbols.locations.len()]);
         for stack in used {
-            let node = &mut nodes[stack as usize];
-            if node.is_none() {
-                *node = Some(self.stack(&mut translation, stacks.get(stack)));
+            if !std::mem::replace(&mut is_used[stack as usize], true) {
+                stacks.get(stack).iter().for_each(|location| is_place_used[location.index()] = true);
             }
         }
-        nodes.into_iter().map(Option::unwrap_or_default).collect()
+        let locations = self.intern_locations(symbols, &is_place_used);
+        let mut frames = Vec::new();
+        let mut intern = |(stack, is_used): (&[LocationId], bool)| match is_used {
+            true => self.stack(stack, &locations, &mut frames),
+            false => StackId(0),
+        };
+        stacks.iter().zip(is_used).map(&mut intern).collect()
     }
 
     /// Adds all stacks of another dictionary; returns the node of each of its nodes.
     pub(crate) fn intern_dictionary(&mut self, other: &Dictionary) -> Vec<StackId> {
-        let mut translation = Translation::new(self.seed, &other.symbols);
+        let locations = self.intern_locations(&other.symbols, &vec![true; other.symbols.locations.len()]);
         let mut nodes = vec![StackId(0); other.stacks.len()];
         for i in 1..nodes.len() {
             let parent = nodes[other.stacks.parent[i].index()];
-            let location = self.location(&mut translation, other.stacks.location[i]);
-            nodes[i] = self.node(parent, location);
+            nodes[i] = self.node(parent, locations[other.stacks.location[i].index()]);
         }
         nodes
     }
 
-    fn location(&mut self, translation: &mut Translation<'_>, location: LocationId) -> LocationId {
-        let known = translation.locations[location.index()];
-        if known != UNKNOWN {
-            return known;
-        }
-        let hash = translation.hashes.location(translation.symbols, location);
-        let id = match self.locations.find(hash.0, |known| known.hash == hash) {
-            Some(known) => known.id,
-            None => self.new_location(hash, translation.symbols, location),
+    /// Adds the locations that are used; returns the location of each location, any for those that are not used.
+    ///
+    /// All of them before the stacks, in their order: that is the order of what they refer to in memory.
+    fn intern_locations(&mut self, symbols: &Symbols, is_used: &[bool]) -> Vec<LocationId> {
+        let mut hashes = SymbolHashes::new(self.seed, symbols);
+        let intern = |(index, &is_used): (usize, &bool)| {
+            if !is_used {
+                return LocationId(0);
+            }
+            let location = LocationId::from_index(index);
+            let hash = hashes.location(symbols, location);
+            match self.locations.find(hash.0, |known| known.hash == hash) {
+                Some(known) => known.id,
+                None => self.new_location(hash, symbols, location),
+            }
         };
-        translation.locations[location.index()] = id;
-        id
+        is_used.iter().enumerate().map(intern).collect()
     }
 
     fn new_location(&mut self, hash: Hash, symbols: &Symbols, location: LocationId) -> LocationId {
@@ -179,21 +187,17 @@ impl Interner {
         id
     }
 
-    fn stack(&mut self, translation: &mut Translation<'_>, leaf_first: &[LocationId]) -> StackId {
-        let mut frames = std::mem::take(&mut translation.frames);
+    /// `frames` is a buffer.
+    fn stack(&mut self, leaf_first: &[LocationId], locations: &[LocationId], frames: &mut Vec<[u8; 4]>) -> StackId {
         frames.clear();
-        frames.extend(leaf_first.iter().map(|&location| self.location(translation, location).0.to_le_bytes()));
+        frames.extend(leaf_first.iter().map(|location| locations[location.index()].0.to_le_bytes()));
         let hash = hash_bytes(self.seed, frames.as_flattened());
-        let id = match self.stacks.find(hash.0, |known| known.hash == hash) {
-            Some(known) => known.id,
-            None => {
-                let root_first = frames.iter().rev().map(|&frame| LocationId(u32::from_le_bytes(frame)));
-                let id = root_first.fold(StackId(0), |parent, location| self.node(parent, location));
-                self.stacks.insert_unique(hash.0, Known { hash, id }, |known| known.hash.0);
-                id
-            }
-        };
-        translation.frames = frames;
+        if let Some(known) = self.stacks.find(hash.0, |known| known.hash == hash) {
+            return known.id;
+        }
+        let root_first = frames.iter().rev().map(|&frame| LocationId(u32::from_le_bytes(frame)));
+        let id = root_first.fold(StackId(0), |parent, location| self.node(parent, location));
+        self.stacks.insert_unique(hash.0, Known { hash, id }, |known| known.hash.0);
         id
     }
 
@@ -210,25 +214,6 @@ impl Interner {
             self.hasher.hash_one((stacks.parent[id.index()], stacks.location[id.index()]))
         });
         id
-    }
-}
-
-/// From the locations of an upload or of another dictionary to those of an interner, as far as they were asked for.
-struct Translation<'a> {
-    symbols: &'a Symbols,
-    hashes: SymbolHashes,
-    locations: Vec<LocationId>,
-    /// A buffer for the frames of one stack.
-    frames: Vec<[u8; 4]>,
-}
-
-/// Not translated yet; no table grows that long.
-const UNKNOWN: LocationId = LocationId(u32::MAX);
-
-impl<'a> Translation<'a> {
-    fn new(seed: [u64; 2], symbols: &'a Symbols) -> Self {
-        let locations = vec![UNKNOWN; symbols.locations.len()];
-        Self { symbols, hashes: SymbolHashes::new(seed, symbols), locations, frames: Vec::new() }
     }
 }
 
