@@ -207,16 +207,21 @@ fn groups(profile: &Profile) -> Vec<Group> {
     let mut more_rows: HashMap<(u32, u32, u64, u128), u32> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     let mut group_of: HashMap<Vec<(StringId, StringId)>, u32> = HashMap::new();
+    let mut last_group = None;
     for index in 0..profile.samples.len() as u32 {
         let values = profile.values_of(index as usize);
         if values.iter().any(|&v| v < 0) || values.iter().all(|&v| v == 0) {
             continue;
         }
         let (labels, span, trace) = keys.split(profile, profile.samples.labels_of(index as usize));
-        let group_index = *group_of.entry(labels).or_insert_with_key(|labels| {
-            groups.push(Group { labels: labels.clone(), ..Group::default() });
-            groups.len() as u32 - 1
-        });
+        let group_index = match last_group {
+            Some(last) if groups[last as usize].labels == labels => last,
+            _ => *group_of.entry(labels).or_insert_with_key(|labels| {
+                groups.push(Group { labels: labels.clone(), ..Group::default() });
+                groups.len() as u32 - 1
+            }),
+        };
+        last_group = Some(group_index);
         let group = &mut groups[group_index as usize];
         let next_row = group.stack.len() as u32;
 
@@ -252,27 +257,28 @@ struct KnownStack {
     row: u32,
 }
 
-/// Hashes stacks two frames at a time: they are most of a profile. Seeded, so that nobody can prepare collisions.
+/// Hashes stacks four frames at a time: they are most of a profile. Seeded, so that nobody can prepare collisions.
 struct StackHasher {
-    seed: u64,
-    factor: u64,
+    seeds: [u64; 2],
 }
 
 impl StackHasher {
     fn new() -> Self {
         let random = DefaultHashBuilder::default();
-        Self { seed: random.hash_one(0), factor: random.hash_one(1) | 1 }
+        Self { seeds: [random.hash_one(0), random.hash_one(1)] }
     }
 
     fn hash(&self, stack: &[LocationId]) -> u64 {
-        let fold = |state: u64, word: u64| {
-            let product = u128::from(state ^ word) * u128::from(self.factor);
+        let [first, second] = self.seeds;
+        let fold = |state: u64, [a, b]: [u64; 2]| {
+            let product = u128::from(state ^ a) * u128::from(second ^ b);
             product as u64 ^ (product >> 64) as u64
         };
-        let (pairs, odd) = stack.as_chunks::<2>();
-        let state = pairs.iter().fold(self.seed, |state, [a, b]| fold(state, u64::from(a.0) << 32 | u64::from(b.0)));
-        let last = odd.first().map_or(u64::MAX, |location| u64::from(location.0));
-        fold(fold(state, last), stack.len() as u64)
+        let pair = |a: LocationId, b: LocationId| u64::from(a.0) << 32 | u64::from(b.0);
+        let (fours, rest) = stack.as_chunks::<4>();
+        let state = fours.iter().fold(first, |state, &[a, b, c, d]| fold(state, [pair(a, b), pair(c, d)]));
+        let state = rest.iter().fold(state, |state, location| fold(state, [location.0.into(), 0]));
+        fold(state, [stack.len() as u64, 1])
     }
 }
 

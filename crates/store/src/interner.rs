@@ -95,11 +95,17 @@ impl Interner {
         }
         let locations = self.intern_locations(symbols, &is_place_used);
         let mut frames = Vec::new();
-        let mut intern = |(stack, is_used): (&[LocationId], bool)| match is_used {
-            true => self.stack(stack, &locations, &mut frames),
+        // All hashes first: the lookups, which miss the caches, then do not wait for each other.
+        let mut hash = |(stack, is_used): (&[LocationId], &bool)| match is_used {
+            true => hash_bytes(self.seed, translate(stack, &locations, &mut frames).as_flattened()),
+            false => EMPTY,
+        };
+        let hashes: Vec<Hash> = stacks.iter().zip(&is_used).map(&mut hash).collect();
+        let mut intern = |((stack, is_used), hash): ((&[LocationId], bool), Hash)| match is_used {
+            true => self.stack(hash, || stack.iter().rev().map(|location| locations[location.index()])),
             false => StackId(0),
         };
-        stacks.iter().zip(is_used).map(&mut intern).collect()
+        stacks.iter().zip(is_used).zip(hashes).map(&mut intern).collect()
     }
 
     /// Adds all stacks of another dictionary; returns the node of each of its nodes.
@@ -118,18 +124,21 @@ impl Interner {
     /// All of them before the stacks, in their order: that is the order of what they refer to in memory.
     fn intern_locations(&mut self, symbols: &Symbols, is_used: &[bool]) -> Vec<LocationId> {
         let mut hashes = SymbolHashes::new(self.seed, symbols);
-        let intern = |(index, &is_used): (usize, &bool)| {
-            if !is_used {
+        let mut hash = |(index, &is_used): (usize, &bool)| match is_used {
+            true => hashes.location(symbols, LocationId::from_index(index)),
+            false => EMPTY,
+        };
+        let hashes: Vec<Hash> = is_used.iter().enumerate().map(&mut hash).collect();
+        let mut intern = |(index, hash): (usize, Hash)| {
+            if !is_used[index] {
                 return LocationId(0);
             }
-            let location = LocationId::from_index(index);
-            let hash = hashes.location(symbols, location);
             match self.locations.find(hash.0, |known| known.hash == hash) {
                 Some(known) => known.id,
-                None => self.new_location(hash, symbols, location),
+                None => self.new_location(hash, symbols, LocationId::from_index(index)),
             }
         };
-        is_used.iter().enumerate().map(intern).collect()
+        hashes.into_iter().enumerate().map(&mut intern).collect()
     }
 
     fn new_location(&mut self, hash: Hash, symbols: &Symbols, location: LocationId) -> LocationId {
@@ -187,16 +196,12 @@ impl Interner {
         id
     }
 
-    /// `frames` is a buffer.
-    fn stack(&mut self, leaf_first: &[LocationId], locations: &[LocationId], frames: &mut Vec<[u8; 4]>) -> StackId {
-        frames.clear();
-        frames.extend(leaf_first.iter().map(|location| locations[location.index()].0.to_le_bytes()));
-        let hash = hash_bytes(self.seed, frames.as_flattened());
+    /// `root_first` gives the locations of the stack that `hash` stands for.
+    fn stack<I: Iterator<Item = LocationId>>(&mut self, hash: Hash, root_first: impl FnOnce() -> I) -> StackId {
         if let Some(known) = self.stacks.find(hash.0, |known| known.hash == hash) {
             return known.id;
         }
-        let root_first = frames.iter().rev().map(|&frame| LocationId(u32::from_le_bytes(frame)));
-        let id = root_first.fold(StackId(0), |parent, location| self.node(parent, location));
+        let id = root_first().fold(StackId(0), |parent, location| self.node(parent, location));
         self.stacks.insert_unique(hash.0, Known { hash, id }, |known| known.hash.0);
         id
     }
@@ -217,8 +222,18 @@ impl Interner {
     }
 }
 
+/// A stack in translated locations, as bytes; `frames` is a buffer.
+fn translate<'f>(stack: &[LocationId], locations: &[LocationId], frames: &'f mut Vec<[u8; 4]>) -> &'f [[u8; 4]] {
+    frames.clear();
+    frames.extend(stack.iter().map(|location| locations[location.index()].0.to_le_bytes()));
+    frames
+}
+
 /// 128 bits.
 type Hash = (u64, u64);
+
+/// Stands where no hash is needed.
+const EMPTY: Hash = (0, 0);
 
 fn hash_bytes(seed: [u64; 2], bytes: &[u8]) -> Hash {
     let hash = XxHash3_128::oneshot_with_seed(seed[0], bytes);
@@ -226,16 +241,26 @@ fn hash_bytes(seed: [u64; 2], bytes: &[u8]) -> Hash {
 }
 
 /// Two independent 64-bit hashes of pairs of words by folded multiplication.
-fn mix(seed: [u64; 2], pairs: impl Iterator<Item = Hash>) -> Hash {
-    let fold = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        product as u64 ^ (product >> 64) as u64
-    };
-    let mut state = (seed[0], seed[1]);
-    for (a, b) in pairs {
-        state = (fold(a ^ state.0, b ^ seed[1]), fold(a ^ seed[0], b.rotate_left(29) ^ state.1));
+struct Mix {
+    seed: [u64; 2],
+    state: Hash,
+}
+
+impl Mix {
+    fn new(seed: [u64; 2]) -> Self {
+        Self { seed, state: (seed[0], seed[1]) }
     }
-    state
+
+    #[inline]
+    fn add(mut self, (a, b): Hash) -> Self {
+        let fold = |a: u64, b: u64| {
+            let product = u128::from(a) * u128::from(b);
+            product as u64 ^ (product >> 64) as u64
+        };
+        let (seed, state) = (self.seed, self.state);
+        self.state = (fold(a ^ state.0, b ^ seed[1]), fold(a ^ seed[0], b.rotate_left(29) ^ state.1));
+        self
+    }
 }
 
 /// Hashes of the entries of symbol tables by their content, independent of ids; made when first asked for.
@@ -252,20 +277,17 @@ impl SymbolHashes {
 
     fn location(&mut self, symbols: &Symbols, location: LocationId) -> Hash {
         let Location { mapping, address, is_folded, .. } = symbols.locations[location.index()];
-        let seed = self.seed;
-        let head = [self.mapping(symbols, mapping), (address, u64::from(is_folded))];
+        let head = Mix::new(self.seed).add(self.mapping(symbols, mapping)).add((address, u64::from(is_folded)));
         let lines = symbols.lines_of(location).iter();
-        let lines = lines.flat_map(|line| [self.function(symbols, line.function), (u64::from(line.line), 1)]);
-        mix(seed, head.into_iter().chain(lines))
+        lines.fold(head, |mix, line| mix.add(self.function(symbols, line.function)).add((line.line.into(), 1))).state
     }
 
     fn function(&mut self, symbols: &Symbols, function: FunctionId) -> Hash {
         let seed = self.seed;
         *self.functions[function.index()].get_or_insert_with(|| {
             let Function { name, system_name, filename, start_line } = symbols.functions[function.index()];
-            let texts =
-                [name, system_name, filename].map(|text| hash_bytes(seed, symbols.strings.get(text).as_bytes()));
-            mix(seed, texts.into_iter().chain([(u64::from(start_line), 0)]))
+            let text = |id| hash_bytes(seed, symbols.strings.get(id).as_bytes());
+            Mix::new(seed).add(text(name)).add(text(system_name)).add(text(filename)).add((start_line.into(), 0)).state
         })
     }
 
@@ -276,10 +298,11 @@ impl SymbolHashes {
                 symbols.mappings[mapping.index()];
             let Mapping { has_functions, has_filenames, has_line_numbers, has_inline_frames, .. } =
                 symbols.mappings[mapping.index()];
-            let texts = [filename, build_id].map(|text| hash_bytes(seed, symbols.strings.get(text).as_bytes()));
+            let text = |id| hash_bytes(seed, symbols.strings.get(id).as_bytes());
             let flags = [has_functions, has_filenames, has_line_numbers, has_inline_frames];
             let flags = flags.iter().fold(0, |bits, &flag| bits << 1 | u64::from(flag));
-            mix(seed, texts.into_iter().chain([(memory_start, memory_limit), (file_offset, flags)]))
+            let place = [(memory_start, memory_limit), (file_offset, flags)];
+            place.into_iter().fold(Mix::new(seed).add(text(filename)).add(text(build_id)), Mix::add).state
         })
     }
 }
