@@ -12,6 +12,7 @@
 mod demangle;
 pub mod elf;
 pub mod gopclntab;
+pub mod lines;
 mod names;
 mod symbols;
 mod unpack;

@@ -216,8 +216,12 @@ impl Pieces {
 
     fn open(&mut self, start: u32, end: u32, name: &str) {
         let offset = self.table.text.len() as u32;
-        // A zero would end the name early.
-        self.table.text.extend(name.chars().map(|letter| if letter == '\0' { '?' } else { letter }));
+        // A zero would end the name early. The kernel sets off the module with a tab.
+        self.table.text.extend(name.chars().map(|letter| match letter {
+            '\0' => '?',
+            '\t' => ' ',
+            other => other,
+        }));
         self.table.text.push('\0');
         self.push(start, offset);
         if self.open.len() == MAX_NESTED {

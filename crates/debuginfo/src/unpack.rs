@@ -16,6 +16,11 @@ impl<'d> Section<'d> {
     /// The bytes, unpacked if they are compressed (`SHF_COMPRESSED` with zlib or zstd). `None` if they are damaged or would
     /// become larger than [`MAX_UNPACKED`] or than 200 times their packed size.
     pub fn unpacked(&self) -> Option<Cow<'d, [u8]>> {
+        self.unpacked_within(MAX_UNPACKED)
+    }
+
+    /// The same with another bound on the bytes.
+    pub fn unpacked_within(&self, max_bytes: u64) -> Option<Cow<'d, [u8]>> {
         const HEADER: usize = 24;
         const ZLIB: u32 = 1;
         const ZSTD: u32 = 2;
@@ -25,7 +30,7 @@ impl<'d> Section<'d> {
         let (header, packed) = self.data.split_at_checked(HEADER)?;
         let kind = u32::from_le_bytes(header[..4].try_into().expect("four bytes"));
         let size = u64::from_le_bytes(header[8..16].try_into().expect("eight bytes"));
-        if size > MAX_UNPACKED.min((packed.len() as u64).saturating_mul(MAX_RATIO)) {
+        if size > max_bytes.min((packed.len() as u64).saturating_mul(MAX_RATIO)) {
             return None;
         }
         let unpacked = match kind {
