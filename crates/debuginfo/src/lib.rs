@@ -12,6 +12,8 @@
 mod demangle;
 pub mod elf;
 pub mod gopclntab;
+pub mod jit;
+mod kallsyms;
 pub mod lines;
 mod names;
 mod symbols;
