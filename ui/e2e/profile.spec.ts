@@ -298,8 +298,9 @@ test.describe('other trees of the same profile', () => {
   });
 
   test('callers and callees follow the table', async ({ page }) => {
-    await open(page, service('walk'), { dir: 'sandwich' });
+    await open(page, service('walk'), { dir: 'sandwich', view: 'flame' });
     await expect(page.getByText('Select a function in the table')).toBeVisible();
+    await page.getByRole('button', { name: 'Show the table' }).click();
     await page.locator('.grid-space [role=row]', { hasText: 'walk' }).click();
     await expect(page.getByRole('heading', { name: 'Callers of walk' })).toBeVisible();
     const spoken = (list: string) => page.locator(`#${list}-nodes [role=treeitem]`).allTextContents();

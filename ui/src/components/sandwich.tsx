@@ -2,7 +2,7 @@
 import { computed } from '@preact/signals';
 import type { JSX } from 'preact';
 import { nameTail, type Orientation } from '../flame-core/index.ts';
-import { calleesState, callersState, state } from '../state/store.ts';
+import { calleesState, callersState, state, update } from '../state/store.ts';
 import { Graph } from './graph.tsx';
 import { ErrorNote } from './notes.tsx';
 
@@ -12,10 +12,19 @@ const above = computed((): Orientation => 'flame');
 const below = computed((): Orientation => 'icicle');
 
 export function Sandwich(): JSX.Element {
-  const { selected } = state.value;
+  const { selected, view } = state.value;
   const error = callersState.value.error ?? calleesState.value.error;
   if (selected === '') {
-    return <p class="note muted">Select a function in the table to see what calls it and what it calls.</p>;
+    return (
+      <div class="note">
+        <p class="muted">Select a function in the table to see what calls it and what it calls.</p>
+        {view === 'flame' && (
+          <button type="button" class="button" onClick={() => update({ view: 'both' })}>
+            Show the table
+          </button>
+        )}
+      </div>
+    );
   }
   if (error !== null) return <ErrorNote error={error} />;
   if (callees.value?.nodeCount === 0) return <p class="note muted">{selected} is not in the graph.</p>;
