@@ -1,4 +1,4 @@
-//! Profile formats on the wire: pprof, folded text, tree, trie and speedscope, to and from [`argand_model::Profile`].
+//! Profile formats on the wire: pprof, OTLP, folded text, tree, trie and speedscope, to and from [`argand_model::Profile`].
 //!
 //! Pure functions over bytes: no I/O, no async. Bytes are foreign: decoders never panic, check their limits before they
 //! allocate, do not recurse and take time linear in their input and output. What a profile means (its labels, its
@@ -12,6 +12,7 @@ pub mod folded;
 pub mod inflate;
 mod limits;
 mod node;
+pub mod otlp;
 pub mod pprof;
 pub mod proto;
 pub mod speedscope;

@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use argand_wire::inflate::{InflateLimits, gunzip};
 use argand_wire::pprof::{PprofOptions, decode};
-use argand_wire::{DecodeLimits, Measure, folded, speedscope, tree, trie};
+use argand_wire::{DecodeLimits, Measure, folded, otlp, speedscope, tree, trie};
 use prost::Message;
 
 mod oracle;
@@ -208,5 +208,80 @@ fn speedscope_stays_within_the_memory_limit() {
         assert!(text.len() <= 4 * MIB, "{name}: the file is let in");
         let (result, peak) = peak_of(|| speedscope::decode(text.as_bytes(), &limits));
         assert!(peak <= limits.memory_bytes, "{name}: {peak} bytes, {:?}", result.err());
+    }
+}
+
+/// A message or text of fewer than 128 bytes in a field, or of any size.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    argand_wire::proto::put_varint(&mut out, content.len() as u64);
+    out.extend_from_slice(content);
+    out
+}
+
+/// Decodes and keeps everything, as whoever stores it would.
+fn decode_otlp(bytes: &[u8], limits: &DecodeLimits) -> Result<Vec<argand_model::Profile>, otlp::OtlpError> {
+    let mut kept = Vec::new();
+    otlp::decode(bytes, limits, |part| {
+        kept.push(part.profile);
+        Ok::<_, otlp::OtlpError>(())
+    })?;
+    Ok(kept)
+}
+
+#[test]
+fn an_otlp_bomb_of_empty_messages_costs_next_to_nothing() {
+    for table in 1..=7u8 {
+        let bomb = field(2, &field(table, b"").repeat(2 * MIB));
+        let (_, peak) = peak_of(|| decode_otlp(&bomb, &DecodeLimits::default()));
+        // Only stacks are small enough for so many: four bytes each.
+        assert!(peak < 12 * MIB, "table {table}: {peak} bytes");
+    }
+}
+
+#[test]
+fn what_fills_an_otlp_export_costs_no_more_than_its_limit() {
+    let tables = field(
+        2,
+        &[
+            field(5, b""),
+            field(5, &[b'n'; 10_000]),
+            field(3, b""),
+            field(3, &[8, 1]),
+            field(2, b""),
+            field(2, &field(3, &[8, 1])),
+            field(7, b""),
+            field(7, &field(1, &[1; 1_000])),
+            field(6, b""),
+            field(6, &[&[8, 1][..], &field(2, &field(1, b"value"))].concat()),
+            field(4, b""),
+            field(4, &field(1, &[7; 16])),
+        ]
+        .concat(),
+    );
+    let profile = |samples: &[u8]| field(2, samples);
+    let export = |profiles: &[u8]| [field(1, &field(2, profiles)), tables.clone()].concat();
+    let attribute = [field(1, b"k"), field(2, &field(1, b"v"))].concat();
+    let limits = DecodeLimits {
+        samples: usize::MAX,
+        labels_per_sample: usize::MAX,
+        strings: usize::MAX,
+        ..DecodeLimits::default()
+    };
+    let fillings = [
+        ("samples", export(&profile(&field(2, &[8, 0]).repeat(MIB)))),
+        ("deep samples", export(&profile(&field(2, &[8, 1]).repeat(MIB)))),
+        ("labels", export(&profile(&field(2, &field(2, &[1; 4_000])).repeat(1_000)))),
+        ("links", export(&profile(&field(2, &[24, 1]).repeat(MIB)))),
+        ("profiles", export(&profile(&field(2, &[8, 1])).repeat(500_000))),
+        ("attributes", field(1, &field(1, &field(1, &attribute).repeat(400_000)))),
+        ("dictionaries", field(2, b"").repeat(2 * MIB)),
+    ];
+    for (name, bytes) in fillings {
+        // Whoever keeps the profiles pays for their structs, too.
+        let kept = size_of::<argand_model::Profile>() * 2 * 500_000;
+        let (result, peak) = peak_of(|| decode_otlp(&bytes, &limits));
+        let allowed = limits.memory_bytes + if name == "profiles" { kept } else { 0 };
+        assert!(peak <= allowed, "{name}: {peak} bytes, {:?}", result.err());
     }
 }
