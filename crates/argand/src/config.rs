@@ -276,6 +276,7 @@ impl Config {
             current: yaml(&serde_json::to_value(self)?)?,
             changed: yaml(&changed(self)?)?,
             default: yaml(&serde_json::to_value(Self::default())?)?,
+            overrides: yaml(&json!({ "overrides": self.overrides }))?,
         };
         Ok(Policy { limits: self.limits.to_limits("limits")?, overrides, config_text })
     }

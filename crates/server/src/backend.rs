@@ -145,4 +145,6 @@ pub struct ConfigText {
     pub changed: String,
     /// The defaults.
     pub default: String,
+    /// The overrides of tenants.
+    pub overrides: String,
 }

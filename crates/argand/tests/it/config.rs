@@ -143,6 +143,8 @@ overrides:
         http::send("GET", &server.url("/api/v1/tenant_limits"), &headers, b"").expect("the server answers").json()
     };
     assert_eq!((&limits("small")["max_samples"], &limits("other")["max_samples"]), (&json!(1), &json!(16_000)));
+    let overrides = http::get(&server.url("/runtime_config")).expect("the server answers").text();
+    assert!(overrides.contains("small:") && overrides.contains("max_samples: 1"), "{overrides}");
     let headers = [("x-scope-orgid", "small"), ("content-type", "application/json")];
     let range = query::Range::recent();
     let day = json!({"start": range.start_ms - 24 * 3_600_000, "end": range.end_ms}).to_string();

@@ -25,6 +25,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/status/config", get(config))
         .route("/api/v1/status/config/diff", get(config_diff))
         .route("/api/v1/status/config/default", get(config_default))
+        .route("/runtime_config", get(runtime_config))
         .route("/api/v1/tenant_limits", get(tenant_limits))
         .route("/api/openapi.json", get(openapi));
     for page in ui::PAGES {
@@ -143,6 +144,11 @@ async fn config_diff(State(app): State<Arc<App>>) -> Response {
 
 async fn config_default(State(app): State<Arc<App>>) -> Response {
     ([(CONTENT_TYPE, TEXT)], app.policy().config_text.default.clone()).into_response()
+}
+
+/// What may differ from tenant to tenant and change without a restart.
+async fn runtime_config(State(app): State<Arc<App>>) -> Response {
+    ([(CONTENT_TYPE, TEXT)], app.policy().config_text.overrides.clone()).into_response()
 }
 
 async fn openapi() -> Response {
