@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 10] = [
     "capabilities/v1/feature_flags.proto",
+    "debuginfo/v1alpha1/debuginfo.proto",
     "google/v1/profile.proto",
     "grpc/health/v1/health.proto",
+    "opentelemetry/proto/collector/profiles/v1development/profiles_service.proto",
     "push/v1/push.proto",
     "querier/v1/querier.proto",
     "settings/v1/setting.proto",

@@ -5,7 +5,7 @@ use argand_model::{Labels, name};
 use crate::{IngestLimits, Reason, Rejection};
 
 /// Value of `service_name` where a client states none.
-const UNKNOWN_SERVICE: &str = "unknown_service";
+pub(crate) const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// Labels that clients and rules use among themselves and that are never stored.
 const INTERNAL: [&str; 3] = ["__session_id__", "__delta__", "__order__"];

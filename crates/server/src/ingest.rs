@@ -149,6 +149,32 @@ pub(crate) fn legacy(
     join(&batch.refusals)
 }
 
+/// Stores every profile of an OTLP export that can be stored. Errors: the request cannot be read; or what was wrong
+/// with some of its profiles, joined.
+pub(crate) fn otlp(app: &App, tenant: &TenantId, message: &[u8], raw_bytes: usize) -> Result<(), ApiError> {
+    app.parts.storage.wait_for_room()?;
+    let policy = app.policy();
+    let mut batch = Batch::new(app, tenant);
+    let exported = match with_context(app, policy.of(tenant), |context| argand_ingest::export(message, context)) {
+        Ok(exported) => exported,
+        Err(rejection) => {
+            let code = batch.discard(&rejection, raw_bytes).unwrap_or(ErrorCode::InvalidArgument);
+            return Err(ApiError::new(code, rejection.to_string()));
+        }
+    };
+    let share = raw_bytes / (exported.uploads.len() + exported.rejections.len()).max(1);
+    for rejection in &exported.rejections {
+        if let Some(code) = batch.discard(rejection, share) {
+            batch.refusals.push(ApiError::new(code, rejection.to_string()));
+        }
+    }
+    for upload in exported.uploads {
+        batch.add([upload], "otlp", share);
+    }
+    batch.store();
+    join(&batch.refusals)
+}
+
 /// 400 for text and trees that do not parse, 422 for the rest, 429 for limits of a tenant.
 fn legacy_refusal(params: &IngestParams, rejection: &Rejection, code: ErrorCode) -> ApiError {
     use argand_ingest::Format::{Groups, Lines, Tree, Trie};

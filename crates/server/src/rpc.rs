@@ -3,7 +3,9 @@
 // The generated traits leave room for borrowed answers; ours are messages, and saying so reads better.
 #![allow(refining_impl_trait)]
 
+mod debuginfo;
 mod info;
+mod otlp;
 mod push;
 mod querier;
 mod settings;
@@ -30,37 +32,43 @@ use crate::config::millis;
 use crate::error::ApiError;
 use crate::intake;
 use crate::proto::capabilities::v1::FeatureFlagsServiceExt;
+use crate::proto::debuginfo::v1alpha1::DebuginfoServiceExt;
 use crate::proto::grpc::health::v1::HealthExt;
+use crate::proto::opentelemetry::proto::collector::profiles::v1development::ProfilesServiceExt;
 use crate::proto::push::v1::PusherServiceExt;
 use crate::proto::querier::v1::QuerierServiceExt;
 use crate::proto::settings::v1::SettingsServiceExt;
 use crate::proto::version::v1::VersionExt;
 
-/// The procedure whose requests are large.
-const PUSH: &str = "/push.v1.PusherService/Push";
+/// The procedures whose requests are large.
+const UPLOADS: [&str; 2] =
+    ["/push.v1.PusherService/Push", "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"];
 
 /// Services that we answer for; `{method}` is any of theirs.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 8] = [
     "/push.v1.PusherService/{method}",
     "/querier.v1.QuerierService/{method}",
     "/settings.v1.SettingsService/{method}",
     "/capabilities.v1.FeatureFlagsService/{method}",
     "/version.v1.Version/{method}",
     "/grpc.health.v1.Health/{method}",
-];
-
-/// Services of the reference server that are not here. Their front ends hide what answers "unimplemented".
-const ABSENT_SERVICES: [&str; 5] = [
-    "/settings.v1.RecordingRulesService/{method}",
-    "/adhocprofiles.v1.AdHocProfileService/{method}",
-    "/vcs.v1.VCSService/{method}",
     "/debuginfo.v1alpha1.DebuginfoService/{method}",
     "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/{method}",
 ];
 
+/// Where executables would go that were asked for.
+const DEBUGINFO_UPLOAD: &str = "/debuginfo.v1alpha1.DebuginfoService/Upload/{gnu_build_id}";
+
+/// Services of the reference server that are not here. Their front ends hide what answers "unimplemented".
+const ABSENT_SERVICES: [&str; 3] = [
+    "/settings.v1.RecordingRulesService/{method}",
+    "/adhocprofiles.v1.AdHocProfileService/{method}",
+    "/vcs.v1.VCSService/{method}",
+];
+
 /// Memory that the elements of one message may take besides its text and bytes. Empty elements of two bytes unfold to
 /// a hundred, so this is what bounds a small hostile request.
-const PUSH_ELEMENTS_BYTES: usize = 16 << 20;
+const UPLOAD_ELEMENTS_BYTES: usize = 16 << 20;
 const OTHER_ELEMENTS_BYTES: usize = 1 << 20;
 
 /// Routes of all services.
@@ -70,6 +78,7 @@ pub(crate) fn routes(app: &Arc<App>) -> axum::Router {
     for path in SERVICES {
         router = router.route(path, any(serve));
     }
+    router = router.route(DEBUGINFO_UPLOAD, any(debuginfo::upload));
     for path in ABSENT_SERVICES {
         router = router.route(path, any(absent));
     }
@@ -95,11 +104,14 @@ fn service(app: &Arc<App>) -> ConnectRpcService {
     let router = Arc::new(push::Pusher(app.clone())).register(router);
     let router = Arc::new(querier::Querier(app.clone())).register(router);
     let router = Arc::new(settings::SettingsRpc(app.clone())).register(router);
+    let router = Arc::new(otlp::Profiles(app.clone())).register(router);
+    let router = Arc::new(debuginfo::Debuginfo).register(router);
     let router = Arc::new(info::FeatureFlags).register(router);
     let router = Arc::new(info::ApiVersion).register(router);
     let router = Arc::new(info::HealthCheck(app.clone())).register(router);
-    // By tenant, and changeable: it is kept where the body is read.
-    let router = router.with_route_limits(PUSH, limits(u64::MAX, PUSH_ELEMENTS_BYTES));
+    // The size depends on the tenant and may change: it is kept where the body is read.
+    let of_upload = || limits(u64::MAX, UPLOAD_ELEMENTS_BYTES);
+    let router = UPLOADS.into_iter().fold(router, |router, path| router.with_route_limits(path, of_upload()));
     let longest = millis(app.config.query.timeout_ms);
     ConnectRpcService::new(router)
         .with_limits(limits(app.config.connections.max_body_bytes, OTHER_ELEMENTS_BYTES))
@@ -119,9 +131,9 @@ impl Rpc {
     async fn answer(self, request: Request) -> Result<Response, ApiError> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        let is_push = path == PUSH;
-        let max_bytes = match is_push {
-            true => self.max_push_bytes(&parts.headers),
+        let is_upload = UPLOADS.contains(&path.as_str());
+        let max_bytes = match is_upload {
+            true => self.max_upload_bytes(&parts.headers),
             false => self.app.config.connections.max_body_bytes,
         };
         let body = self.app.intake.read(&mut parts.headers, body, max_bytes).await?;
@@ -131,7 +143,7 @@ impl Rpc {
             body.reservation.grow_to(3 * body.bytes.len() as u64)?;
         }
         parts.extensions.insert(Arc::new(body.reservation));
-        if is_push {
+        if is_upload {
             // Before the message is taken apart, so that no more of them exist at once than can be worked on.
             parts.extensions.insert(push::Leave::new(self.app.ingest_pool.slot().await?));
         }
@@ -148,7 +160,7 @@ impl Rpc {
     }
 
     /// Who sends is checked later, so that the protocol's own refusals come first; until then the default counts.
-    fn max_push_bytes(&self, headers: &HeaderMap) -> u64 {
+    fn max_upload_bytes(&self, headers: &HeaderMap) -> u64 {
         let policy = self.app.policy();
         let limits = self.app.tenancy.one(headers).map_or(&policy.limits, |tenant| policy.of(&tenant));
         limits.max_body_bytes

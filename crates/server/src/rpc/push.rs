@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use argand_model::TenantId;
 use connectrpc::{RequestContext, Response, ServiceRequest, ServiceResult};
 
 use crate::admission::{Reservation, Slot};
@@ -28,22 +29,31 @@ impl Leave {
 
 impl PusherService for Pusher {
     async fn push(&self, ctx: RequestContext, request: ServiceRequest<'_, PushRequest>) -> ServiceResult<PushResponse> {
-        let app = self.0.clone();
-        let tenant = app.tenancy.one(ctx.headers())?;
-        app.rate.take(&tenant, app.policy().of(&tenant), request.bytes().len() as u64, app.now_ns()).inspect_err(
-            |_| {
-                app.metrics.discarded("rate_limited", &tenant, request.bytes().len() as u64);
-            },
-        )?;
-        // The work outlives this call when the client goes away, and so does the memory that it uses.
-        let reservation = ctx.extensions().get::<Arc<Reservation>>().cloned();
-        let slot = ctx.extensions().get::<Leave>().and_then(Leave::take).ok_or_else(ApiError::internal)?;
+        let raw_bytes = request.bytes().len();
         let request = request.to_owned_view();
-        let work = move |_: &_| {
-            let _reservation = reservation;
-            ingest::push(&app, &tenant, request.reborrow())
-        };
-        self.0.ingest_pool.run_in(slot, work).await??;
+        run_upload(&self.0, &ctx, raw_bytes, move |app, tenant| ingest::push(app, tenant, request.reborrow())).await?;
         Response::ok(PushResponse::default())
     }
+}
+
+/// Stores an upload with the leave and for the tenant of its call, within the tenant's rate.
+pub(super) async fn run_upload(
+    app: &Arc<App>,
+    ctx: &RequestContext,
+    raw_bytes: usize,
+    store: impl FnOnce(&App, &TenantId) -> Result<(), ApiError> + Send + 'static,
+) -> Result<(), ApiError> {
+    let tenant = app.tenancy.one(ctx.headers())?;
+    app.rate
+        .take(&tenant, app.policy().of(&tenant), raw_bytes as u64, app.now_ns())
+        .inspect_err(|_| app.metrics.discarded("rate_limited", &tenant, raw_bytes as u64))?;
+    // The work outlives this call when the client goes away, and so does the memory that it uses.
+    let reservation = ctx.extensions().get::<Arc<Reservation>>().cloned();
+    let slot = ctx.extensions().get::<Leave>().and_then(Leave::take).ok_or_else(ApiError::internal)?;
+    let shared = app.clone();
+    let work = move |_: &_| {
+        let _reservation = reservation;
+        store(&shared, &tenant)
+    };
+    app.ingest_pool.run_in(slot, work).await?
 }

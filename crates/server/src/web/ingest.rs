@@ -6,10 +6,8 @@ use std::sync::Arc;
 use argand_ingest::{Format, IngestParams, LegacyBody};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use connectrpc::ErrorCode;
 use futures_util::stream;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -26,10 +24,7 @@ const FORM_CHUNK_BYTES: usize = 64 << 10;
 const MAX_FORM_PARTS: usize = 32;
 
 pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/ingest", post(ingest_profile))
-        .route("/pyroscope/ingest", post(ingest_profile))
-        .route("/v1development/profiles", post(otlp_profiles))
+    Router::new().route("/ingest", post(ingest_profile)).route("/pyroscope/ingest", post(ingest_profile))
 }
 
 async fn ingest_profile(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, ApiError> {
@@ -63,11 +58,6 @@ async fn ingest_profile(State(app): State<Arc<App>>, request: Request) -> Result
     })
     .await??;
     Ok(StatusCode::OK)
-}
-
-async fn otlp_profiles() -> Response {
-    let message = "OTLP profiles are not supported yet: send pprof or JFR";
-    ApiError::new(ErrorCode::Unimplemented, message).into_response()
 }
 
 fn form_boundary(params: &IngestParams, content_type: &str) -> Option<String> {

@@ -78,13 +78,3 @@ async fn only_post_is_ingest() {
         assert_eq!(server.send(request(method, "/ingest?name=a", &[], "main 1")).await.status, 405);
     }
 }
-
-#[tokio::test]
-async fn otlp_is_told_what_is_possible() {
-    let server = start().await;
-    let answer = server.post("/v1development/profiles", "application/x-protobuf", "").await;
-    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (501, "unimplemented"));
-    let path = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
-    let answer = send_h2(server.address, path, &[("content-type", "application/grpc")], grpc_frame(&[])).await;
-    assert_eq!(answer.headers.get("grpc-status").or(answer.trailers.get("grpc-status")).unwrap(), "12");
-}

@@ -5,6 +5,7 @@
 mod harness;
 mod ingest;
 mod limits;
+mod otlp;
 mod pages;
 mod push;
 mod query;
