@@ -161,6 +161,43 @@ fn separate_debug_files_are_named_and_read() {
 }
 
 #[test]
+fn zstd_sections_and_supplementary_files_are_read() {
+    let test = "zstd_sections_and_supplementary_files_are_read";
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    std::fs::write(at.join("a.c"), SOURCE).unwrap();
+    std::fs::write(at.join("b.c"), SOURCE.replace("argc)", "argc + 1)")).unwrap();
+    let build = |input, output| run(test, at, "gcc", &["-O2", "-g", "-o", output, input]);
+    if !build("a.c", "one") || !build("b.c", "two") {
+        return;
+    }
+    let check = |file: &[u8], supplementary: Option<&Elf<'_>>| {
+        let elf = Elf::parse(file).unwrap();
+        let found = stacks(&elf, &elf, supplementary, "outer");
+        let expected = ["inner:a.c:3:2", "middle:a.c:7:6", "outer:a.c:10:9"].map(String::from).to_vec();
+        assert!(found.contains(&expected), "{found:?}");
+    };
+    let help = Command::new("objcopy").arg("--help").output().map(|output| output.stdout).unwrap_or_default();
+    if memchr::memmem::find(&help, b"zstd").is_some() {
+        run(test, at, "objcopy", &["--compress-debug-sections=zstd", "one", "packed"]);
+        let packed = std::fs::read(at.join("packed")).unwrap();
+        assert!(Elf::parse(&packed).unwrap().section_named(".debug_info").unwrap().compressed);
+        check(&packed, None);
+    } else {
+        println!("SKIPPED {test}: objcopy with zstd");
+    }
+    if run(test, at, "dwz", &["-m", "common", "one", "two"]) {
+        let (one, common) = (std::fs::read(at.join("one")).unwrap(), std::fs::read(at.join("common")).unwrap());
+        let common = Elf::parse(&common).unwrap();
+        let one_elf = Elf::parse(&one).unwrap();
+        let link = alternate_link(&one_elf).expect("a link to the common file");
+        assert!(link.path.ends_with("common"));
+        assert_eq!(common.gnu_build_id(), Some(link.build_id));
+        check(&one, Some(&common));
+    }
+}
+
+#[test]
 fn budgets_end_the_work_and_are_counted() {
     let test = "budgets_end_the_work_and_are_counted";
     let directory = tempfile::tempdir().unwrap();
