@@ -66,12 +66,16 @@ pub(crate) struct StoreSettings {
     /// Directory that the server owns.
     pub(crate) data_dir: PathBuf,
     /// How long profiles are kept, such as `31d` or `12h`; `off` keeps them for ever.
+    #[serde(deserialize_with = "text")]
     pub(crate) retention: String,
     /// How many bytes of blocks are kept, such as `50GiB`; `off` for no bound.
+    #[serde(deserialize_with = "text")]
     pub(crate) retention_size: String,
     /// How many bytes of newest rows are held in memory before they become a block.
+    #[serde(deserialize_with = "text")]
     pub(crate) head_size: String,
     /// How many bytes of decoded blocks are held in memory for queries.
+    #[serde(deserialize_with = "text")]
     pub(crate) cache_size: String,
 }
 
@@ -94,6 +98,7 @@ pub(crate) struct SelfProfileSettings {
     /// Whether the server profiles itself as service `argand`.
     pub(crate) enabled: bool,
     /// Time that one profile covers, such as `10s`.
+    #[serde(deserialize_with = "text")]
     pub(crate) interval: String,
     /// CPU samples per second.
     pub(crate) rate: u32,
@@ -115,6 +120,23 @@ impl StoreSettings {
             cache_bytes: memory("store.cache_size", &self.cache_size)?,
             ..argand_store::StoreConfig::default()
         })
+    }
+}
+
+/// Reads a duration or a size as text. For YAML `off` is `false`, and what has no unit is a number.
+fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a text such as 31d, 64MiB or off")]
+    enum Written {
+        Text(String),
+        Switch(bool),
+        Number(u64),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Text(text) => Ok(text),
+        Written::Switch(false) => Ok("off".to_owned()),
+        Written::Switch(true) => Err(serde::de::Error::custom("on is no value, use for example 31d, 64MiB or off")),
+        Written::Number(number) => Ok(number.to_string()),
     }
 }
 

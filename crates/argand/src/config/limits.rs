@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{duration, memory, merge, size, typed};
+use super::{duration, memory, merge, size, text, typed};
 
 /// What a tenant may do, and the rules for its labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LimitSettings {
     /// Largest profile once decompressed, such as `4MiB`.
+    #[serde(deserialize_with = "text")]
     pub(crate) max_profile_size: String,
     /// Most samples of one profile.
     pub(crate) max_samples: usize,
@@ -30,18 +31,25 @@ pub(crate) struct LimitSettings {
     /// Longest label value in bytes.
     pub(crate) max_label_value_length: usize,
     /// Oldest accepted profile, such as `1h`; `off` accepts any.
+    #[serde(deserialize_with = "text")]
     pub(crate) reject_older_than: String,
     /// How far ahead of now a profile may be, such as `10m`; `off` accepts any.
+    #[serde(deserialize_with = "text")]
     pub(crate) reject_newer_than: String,
     /// Largest body of an ingest request, after decompression.
+    #[serde(deserialize_with = "text")]
     pub(crate) max_body_size: String,
     /// Ingest per second, such as `4MiB`; `off` for no limit, since most clients drop what is refused.
+    #[serde(deserialize_with = "text")]
     pub(crate) ingest_rate: String,
     /// Ingest that may come at once where there is a rate.
+    #[serde(deserialize_with = "text")]
     pub(crate) ingest_burst: String,
     /// Longest range of one query, such as `24h`; `off` for no limit.
+    #[serde(deserialize_with = "text")]
     pub(crate) query_max_length: String,
     /// How far back a query reaches, such as `7d`; `off` for no limit.
+    #[serde(deserialize_with = "text")]
     pub(crate) query_max_lookback: String,
     /// Nodes of a flame graph where the request does not say.
     pub(crate) query_default_nodes: usize,

@@ -110,6 +110,26 @@ overrides:
 }
 
 #[test]
+fn off_may_be_written_as_yaml_understands_it() {
+    let text = "
+store: {retention: off, retention_size: 1048576}
+limits: {reject_older_than: off, reject_newer_than: 'off', max_body_size: 1000}
+overrides: {team-a: {reject_older_than: 1h, ingest_rate: off}}
+";
+    let config = load_text(text).unwrap();
+    let (store, policy) = (config.store.to_store_config().unwrap(), config.policy().unwrap());
+    assert_eq!((store.retention, store.retention_bytes), (None, Some(1 << 20)));
+    let profile = &policy.limits.profile;
+    assert_eq!((profile.reject_older_than_ns, profile.reject_newer_than_ns), (None, None));
+    assert_eq!(policy.limits.max_body_bytes, 1000);
+    assert_eq!(policy.of(&"team-a".parse().unwrap()).profile.reject_older_than_ns, Some(3_600_000_000_000));
+    for text in ["store: {retention: on}", "store: {retention: [1d]}"] {
+        let error = refusal(text);
+        assert!(error.contains("store.retention") && error.contains("31d"), "{error}");
+    }
+}
+
+#[test]
 fn bad_limits_are_named() {
     for (text, words) in [
         ("limits: {max_samples: many}", ["limits.max_samples", "many"]),
