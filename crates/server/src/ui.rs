@@ -22,7 +22,7 @@ pub(crate) struct Asset {
 const ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/ui_assets.rs"));
 
 /// Paths that show the one page of the user interface; the older ones are in people's bookmarks.
-pub(crate) const PAGES: [&str; 5] = ["/", "/ui", "/explore", "/comparison", "/comparison-diff"];
+pub(crate) const PAGES: [&str; 4] = ["/", "/explore", "/comparison", "/comparison-diff"];
 
 /// Scripts and styles come from us alone, nothing may frame the page, and no text of a profile can become markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \

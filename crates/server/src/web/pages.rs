@@ -27,7 +27,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/status/config/default", get(config_default))
         .route("/runtime_config", get(runtime_config))
         .route("/api/v1/tenant_limits", get(tenant_limits))
-        .route("/api/openapi.json", get(openapi));
+        .route("/api/openapi.json", get(openapi))
+        .route("/ui", get(former_page));
     for page in ui::PAGES {
         router = router.route(page, get(show_page));
     }
@@ -68,6 +69,11 @@ pub(super) async fn fallback(State(app): State<Arc<App>>, request: Request) -> R
 
 async fn show_page(headers: HeaderMap) -> Response {
     ui::page(&headers)
+}
+
+/// Where the page was once. Relative, so that a path before ours stays.
+async fn former_page() -> Response {
+    (StatusCode::FOUND, [(LOCATION, "./")]).into_response()
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {

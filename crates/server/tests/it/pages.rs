@@ -170,3 +170,10 @@ async fn every_described_route_is_there() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_former_address_of_the_page_leads_to_it() {
+    let server = start().await;
+    let answer = server.get("/ui").await;
+    assert_eq!((answer.status.as_u16(), answer.headers["location"].to_str().unwrap()), (302, "./"));
+}
