@@ -51,6 +51,8 @@ export interface FlameAnswer {
 /** Bytes received so far. */
 export type Progress = (bytes: number) => void;
 
+/** Progress is told no more often, as every time a part of the page is drawn again. */
+const PROGRESS_INTERVAL_MS = 100;
 const FLAME_TYPE = 'application/vnd.argand.flame';
 
 /** `<type>{service_name="…",<labels>}`, the query language's selector. */
@@ -94,8 +96,11 @@ export async function fetchFlame(
 ): Promise<FlameAnswer> {
   const parameters = { ...range, query, max_nodes: String(maxNodes) };
   const response = await get('flamegraph', parameters, FLAME_TYPE, signal);
+  let reported = performance.now();
   const bytes = await readBody(response, (received) => {
     jobs.expect(received);
+    if (performance.now() - reported < PROGRESS_INTERVAL_MS) return;
+    reported = performance.now();
     progress(received);
   });
   markTime('argand-flame-received');

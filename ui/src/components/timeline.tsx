@@ -59,6 +59,8 @@ function Chart({ data }: { data: TimelineData }): JSX.Element {
     const resize = new ResizeObserver(() => chart?.setSize({ width: element.clientWidth, height: HEIGHT }));
     void Promise.all([import('uplot'), import('uplot/dist/uPlot.min.css')]).then(([{ default: Plot }]) => {
       if (gone) return;
+      // Formatting dates for the first time takes longer than anything else here; the flame graph goes first.
+      element.setAttribute('aria-label', summary(data, valueUnit));
       chart = new Plot(chartOptions(Plot, element, data, valueUnit), withGaps(columns(data), data.step / 1000), element);
       resize.observe(element);
     });
@@ -70,7 +72,7 @@ function Chart({ data }: { data: TimelineData }): JSX.Element {
     };
   }, [data, valueUnit, colours]);
 
-  return <div class="chart" ref={host} role="img" aria-label={summary(data, valueUnit)} />;
+  return <div class="chart" ref={host} role="img" aria-label="Value over time" />;
 }
 
 function chartOptions(Plot: typeof uPlot, element: HTMLElement, data: TimelineData, valueUnit: string): uPlot.Options {
