@@ -27,9 +27,13 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// The main job: the server, and the agent where this machine allows it
-    Up(ServerOptions),
+    Up(UpOptions),
     /// The server only: ingest, store, queries, user interface
     Server(ServerOptions),
+    /// The agent only: profiles every process of this machine and pushes to a server, Argand or Pyroscope
+    Agent(AgentOptions),
+    /// Record processes to a file, without a server
+    Record(RecordOptions),
     /// Upload profile files (pprof, JFR, folded stacks, speedscope)
     Push(PushOptions),
     /// Ask a server for profiles, series, tables and labels
@@ -74,6 +78,58 @@ pub(crate) struct ServerOptions {
     /// Whether the server profiles itself as service argand [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) self_profile: Option<bool>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpOptions {
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+}
+
+/// How often the agent looks.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Sampling {
+    /// Samples per second and CPU
+    #[arg(long, value_name = "HZ", default_value_t = 19, value_parser = clap::value_parser!(u32).range(1..=RATE_LIMIT))]
+    pub(crate) rate: u32,
+}
+
+/// Highest rate that is taken.
+const RATE_LIMIT: i64 = argand_profiler::MAX_RATE_HZ as i64;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AgentOptions {
+    #[command(flatten)]
+    pub(crate) address: ServerAddress,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+    /// How often profiles are pushed
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_interval)]
+    pub(crate) interval: std::time::Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordOptions {
+    /// Process to record with the children that it starts, may be repeated
+    #[arg(long, value_name = "PID", conflicts_with_all = ["all", "command"])]
+    pub(crate) pid: Vec<u32>,
+    /// Record every process and the kernel; each stack begins with the name of its service
+    #[arg(long, conflicts_with = "command", required_unless_present_any = ["pid", "command"])]
+    pub(crate) all: bool,
+    /// How long; a command that still runs is then killed [default: 10s, or until the command ends]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) duration: Option<humantime::Duration>,
+    /// Samples per second and CPU
+    #[arg(long, value_name = "HZ", default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=RATE_LIMIT))]
+    pub(crate) rate: u32,
+    /// File to write: pprof (.pb.gz, .pprof) or folded stacks (.folded, or - to print)
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Command to run and record
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
 }
 
 /// Where the server is.
@@ -242,6 +298,15 @@ pub(crate) enum ConfigCommand {
     },
     /// Print the JSON Schema of the file, for editors
     Schema,
+}
+
+fn parse_interval(text: &str) -> Result<std::time::Duration, String> {
+    const RANGE: std::ops::RangeInclusive<u64> = 1..=3600;
+    match humantime::parse_duration(text) {
+        Ok(interval) if RANGE.contains(&interval.as_secs()) => Ok(interval),
+        Ok(_) => Err("use a time from 1s to 1h".to_owned()),
+        Err(error) => Err(format!("{error}; use a time such as 15s")),
+    }
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

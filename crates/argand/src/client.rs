@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Request, Response};
@@ -70,10 +70,20 @@ impl<'a> Client<'a> {
         let mut reader = response.into_body().into_reader().take(ANSWER_LIMIT_BYTES);
         reader.read_to_end(&mut body).with_context(|| format!("the answer of {server} broke off"))?;
         if !status.is_success() {
-            bail!("{server} answered {status}: {}", message(&body));
+            let message = format!("{server} answered {status}: {}", message(&body));
+            return Err(Refused { status: status.as_u16(), message }.into());
         }
         Ok(body)
     }
+}
+
+/// An answer that is an error.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refused {
+    /// HTTP status.
+    pub(crate) status: u16,
+    message: String,
 }
 
 /// The words of an error answer, whether JSON or text.

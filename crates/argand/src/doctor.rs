@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use argand_profiler::{Options, Profiler, Targets};
 use serde::Serialize;
 
 use crate::cli::DoctorOptions;
@@ -22,8 +23,6 @@ enum Outcome {
     Warning,
     /// The main job cannot run.
     Failed,
-    /// Not part of this build.
-    Absent,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,6 +53,7 @@ pub(crate) fn run(options: &DoctorOptions) -> anyhow::Result<()> {
         file_descriptors(),
         kernel(),
         agent(),
+        kernel_names(),
     ];
     if !config.server.admin_listen.is_empty() {
         checks.insert(2, listener("admin port", &config.server.admin_listen, "--admin-listen"));
@@ -77,7 +77,6 @@ fn print(checks: &[Check]) -> std::io::Result<()> {
             Outcome::Ok => "ok     ",
             Outcome::Warning => "warning",
             Outcome::Failed => "FAILED ",
-            Outcome::Absent => "absent ",
         };
         writeln!(out, "{mark}  {}: {}", check.name, check.found)?;
         if let Some(advice) = &check.advice {
@@ -158,9 +157,34 @@ fn kernel() -> Check {
     Check::new("kernel", Outcome::Ok, found)
 }
 
+/// Starts the profiler for a moment: only trying tells what a kernel allows.
 fn agent() -> Check {
-    Check::new("eBPF agent", Outcome::Absent, "not part of this version: programs are profiled through their SDKs")
-        .advise("point any Pyroscope SDK at the main port")
+    let name = "eBPF CPU profiler";
+    let (output, _profiles) = std::sync::mpsc::sync_channel(1);
+    let options = Options { rate_hz: 1, targets: Targets::Children, ..Options::default() };
+    match Profiler::start(options, output) {
+        Ok(_) => {
+            let mappings = match argand_host::has_procmap_query() {
+                true => "PROCMAP_QUERY",
+                false => "the text of /proc/PID/maps",
+            };
+            let found = "perf events on the CPU clock, BTF tracepoints for processes, mappings by ";
+            Check::new(name, Outcome::Ok, format!("{found}{mappings}"))
+        }
+        Err(error) => Check::new(name, Outcome::Warning, format!("{:#}", anyhow::Error::new(error)))
+            .advise("until then only programs with an SDK are profiled; as root: sudo argand up"),
+    }
+}
+
+/// Whether the kernel's functions have names for us.
+fn kernel_names() -> Check {
+    let name = "names of the kernel";
+    let text = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    match text.lines().next().is_some_and(|line| !line.starts_with("0000000000000000")) {
+        true => Check::new(name, Outcome::Ok, "/proc/kallsyms has addresses"),
+        false => Check::new(name, Outcome::Warning, "/proc/kallsyms hides addresses: kernel frames have no names")
+            .advise("run as root, or with CAP_SYSLOG, and with kernel.kptr_restrict at most 1"),
+    }
 }
 
 #[cfg(test)]

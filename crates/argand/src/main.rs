@@ -1,5 +1,6 @@
 //! The `argand` program: arguments, configuration, wiring, start and stop.
 
+mod agent;
 mod cli;
 mod client;
 mod config;
@@ -8,6 +9,7 @@ mod output;
 mod process;
 mod push;
 mod query;
+mod record;
 mod self_profile;
 mod serve;
 mod storage;
@@ -37,6 +39,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Up(options) => serve::up(&options, cli.log_format),
         Command::Server(options) => serve::server(&options, cli.log_format),
+        Command::Agent(options) => agent::run(&options, cli.log_format),
+        Command::Record(options) => record::run(&options),
         Command::Push(options) => push::run(&options),
         Command::Query(options) => query::run(&options),
         Command::Doctor(options) => doctor::run(&options),

@@ -1,6 +1,6 @@
 //! `argand record`: one recording to a file, without a server.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -37,13 +37,21 @@ pub(crate) fn run(options: &RecordOptions) -> anyhow::Result<()> {
     };
     // One profile for each process at the end.
     let interval = Duration::from_secs(24 * 3600);
-    let profiler_options = Options { rate_hz: options.rate, interval, targets, ..Options::default() };
+    let profiler_options = Options {
+        rate_hz: options.rate,
+        interval,
+        first_interval: interval,
+        targets,
+        farewell: None,
+        ..Options::default()
+    };
     let (output, profiles) = sync_channel(MAX_PROFILES);
     let profiler = Profiler::start(profiler_options, output).context("nothing is recorded")?;
+    let watch = profiler.watch();
     let ended = wait(options)?;
+    let recording = collect(profiler, &profiles, options.pid.is_empty() && options.command.is_empty());
     let lost: u64 =
-        profiler.figures().iter().filter(|figure| figure.name.starts_with("lost_")).map(|figure| figure.value).sum();
-    let recording = collect(profiler, &profiles, options.all);
+        watch.figures().iter().filter(|figure| figure.name.starts_with("lost_")).map(|figure| figure.value).sum();
     if recording.profile.samples.is_empty() {
         bail!("no samples: what was recorded did not use the CPU; record longer, or more often with --rate");
     }
@@ -79,7 +87,9 @@ impl Format {
         } else if ends(&[".pb.gz", ".pprof"]) {
             Ok(Self::Pprof)
         } else {
-            bail!("cannot write {name}: the formats are pprof (.pb.gz, .pprof) and folded stacks (.folded, or - to print)")
+            bail!(
+                "cannot write {name}: the formats are pprof (.pb.gz, .pprof) and folded stacks (.folded, or - to print)"
+            )
         }
     }
 
@@ -100,7 +110,7 @@ fn wait(options: &RecordOptions) -> anyhow::Result<Option<std::process::ExitStat
         let mut child = match options.command.split_first() {
             Some((program, arguments)) => {
                 let spawned = Command::new(program).args(arguments).spawn();
-                Some(spawned.with_context(|| format!("cannot run {program}"))?)
+                Some(Running(spawned.with_context(|| format!("cannot run {program}"))?))
             }
             None => None,
         };
@@ -120,10 +130,21 @@ fn wait(options: &RecordOptions) -> anyhow::Result<Option<std::process::ExitStat
     })
 }
 
-async fn end_of(child: &mut Option<Child>) -> anyhow::Result<Option<std::process::ExitStatus>> {
+/// A command that does not outlive its recording.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn end_of(child: &mut Option<Running>) -> anyhow::Result<Option<std::process::ExitStatus>> {
     let Some(child) = child else { return std::future::pending().await };
     loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = child.0.try_wait()? {
             return Ok(Some(status));
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -140,10 +161,10 @@ struct Recording {
 fn collect(profiler: Profiler, profiles: &Receiver<ProcessProfile>, name_processes: bool) -> Recording {
     let stopping = std::thread::spawn(move || profiler.stop());
     let mut merged = Merged::default();
-    let mut processes = 0;
+    let mut pids = HashSet::new();
     // The channel closes when the profiler has handed out its last profile.
     for process in profiles {
-        processes += 1;
+        pids.insert(process.pid);
         let service = process.labels.iter().find(|(name, _)| name == "service_name").map(|(_, value)| value.as_str());
         merged.add(&process.profile, service.filter(|_| name_processes));
     }
@@ -151,7 +172,7 @@ fn collect(profiler: Profiler, profiles: &Receiver<ProcessProfile>, name_process
     let _ = stopping.join();
     let profile = merged.profile;
     let samples = profile.samples.values.iter().sum::<i64>() / profile.period.max(1);
-    Recording { profile, samples, processes }
+    Recording { profile, samples, processes: pids.len() }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

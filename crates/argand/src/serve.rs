@@ -12,29 +12,22 @@ use argand_store::{Rng, Store, StoreError, SystemRng};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{LogFormat, ServerOptions};
+use crate::agent;
+use crate::cli::{LogFormat, ServerOptions, UpOptions};
 use crate::config::{self, Config};
 use crate::process;
 use crate::self_profile::{SelfProfiler, SelfProfiling};
 use crate::storage::{SettingsOnDisk, StoreStorage};
 
-pub(crate) fn up(options: &ServerOptions, log_format: LogFormat) -> anyhow::Result<()> {
-    run(options, log_format, |address| {
-        println!("Argand is ready: http://{address}/");
-        println!("  point any Pyroscope SDK at http://{address}; profiles are kept in the data directory");
-        println!("  the eBPF agent is not part of this version: only programs with an SDK are profiled");
-    })
+pub(crate) fn up(options: &UpOptions, log_format: LogFormat) -> anyhow::Result<()> {
+    run(&options.server, log_format, Some(options.sampling.rate))
 }
 
 pub(crate) fn server(options: &ServerOptions, log_format: LogFormat) -> anyhow::Result<()> {
-    run(options, log_format, |address| println!("Argand is ready: http://{address}/"))
+    run(options, log_format, None)
 }
 
-fn run(
-    options: &ServerOptions,
-    log_format: LogFormat,
-    announce: impl FnOnce(std::net::SocketAddr),
-) -> anyhow::Result<()> {
+fn run(options: &ServerOptions, log_format: LogFormat, agent_rate_hz: Option<u32>) -> anyhow::Result<()> {
     let config = config::load(options)?;
     let set_log_filter = start_logging(config.log.to_filter()?, log_format);
     let store = open_store(&config)?;
@@ -46,13 +39,19 @@ fn run(
         store: store.clone(),
         set_log_filter,
     };
-    let result = serve(&config, &store, policy, reload, announce);
+    let result = serve(&config, &store, policy, reload, agent_rate_hz);
     store.shutdown();
     result
 }
 
 /// Changes what is logged from now on.
 type SetLogFilter = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send>;
+
+/// For commands without configuration file: what `RUST_LOG` says, or what is worth knowing.
+pub(crate) fn start_logging_from_environment(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    drop(start_logging(filter, format));
+}
 
 fn start_logging(filter: EnvFilter, format: LogFormat) -> SetLogFilter {
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -106,12 +105,13 @@ fn serve(
     store: &Store,
     policy: PolicyHandle,
     reload: Reload,
-    announce: impl FnOnce(std::net::SocketAddr),
+    agent_rate_hz: Option<u32>,
 ) -> anyhow::Result<()> {
     let storage = Arc::new(StoreStorage(store.clone()));
     let profiler = Arc::new(SelfProfiler::new(config.self_profile.rate));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let agent = agent_rate_hz.map(|rate_hz| (rate_hz, start_agent(rate_hz, storage.clone())));
     let parts = Dependencies {
         storage: storage.clone(),
         settings: Arc::new(SettingsOnDisk::new(&config.store.data_dir)),
@@ -120,19 +120,38 @@ fn serve(
         next_id: Arc::new(next_id),
         policy,
         build: BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: "", date: "" },
-        readings: Vec::new(),
+        readings: agent.iter().filter_map(|(_, agent)| Some(agent.as_ref().ok()?.readings())).collect(),
         process_readings: Some(Arc::new(process::readings)),
     };
     runtime.block_on(async {
         let server = Server::bind(config.server.clone(), parts).await?;
         warn_if_open(&server);
         warn_if_unused(config);
-        announce(server.address());
+        announce(server.address(), agent.as_ref());
         let _self_profiling = start_self_profiling(config, profiler, storage)?;
         server.run_until(stop_signal(reload)?).await;
         tracing::info!("stopped accepting, flushing");
+        // What it sampled last is stored before the store closes.
+        tokio::task::block_in_place(|| drop(agent));
         Ok(())
     })
+}
+
+type Agent = anyhow::Result<agent::InProcess>;
+
+fn start_agent(rate_hz: u32, storage: Arc<StoreStorage>) -> Agent {
+    let store = move |tenant: &_, upload| storage.append(tenant, vec![upload]).map_err(|error| error.to_string());
+    agent::InProcess::start(rate_hz, next_id, store)
+}
+
+fn announce(address: std::net::SocketAddr, agent: Option<&(u32, Agent)>) {
+    println!("Argand is ready: http://{address}/");
+    let Some((rate_hz, agent)) = agent else { return };
+    match agent {
+        Ok(_) => println!("  profiling every process of this machine {rate_hz} times a second"),
+        Err(error) => println!("  the eBPF agent is off: {error:#}"),
+    }
+    println!("  point any Pyroscope SDK at http://{address}; profiles are kept in the data directory");
 }
 
 fn warn_if_open(server: &Server) {

@@ -49,10 +49,14 @@ pub struct Options {
     pub rate_hz: u32,
     /// How often each process's profile is handed out.
     pub interval: Duration,
+    /// When that happens for the first time: sooner, so that there is something to see.
+    pub first_interval: Duration,
     /// Which processes.
     pub targets: Targets,
     /// Value of the label `hostname`; empty leaves it out.
     pub hostname: String,
+    /// How long names of further files are read once it is to stop; without, until all are there.
+    pub farewell: Option<Duration>,
 }
 
 impl Default for Options {
@@ -60,8 +64,10 @@ impl Default for Options {
         Self {
             rate_hz: 19,
             interval: Duration::from_secs(15),
+            first_interval: Duration::from_secs(4),
             targets: Targets::All,
             hostname: argand_host::hostname(),
+            farewell: Some(Duration::from_secs(3)),
         }
     }
 }
@@ -143,25 +149,39 @@ impl Profiler {
         let gone = || StartError::Setup(io::Error::other("the sampling thread ended"));
         let maps = has_started.recv().map_err(|_| gone()).flatten()?;
         let tables = tables::Tables::new(maps, stats.clone())?;
-        let loading = named("unwind-tables", move || tables.serve(&wanted_queue))?;
-        let symbolizer = symbolize::Symbolizer::new(options, output, stats.clone());
+        let loading = {
+            let stop = stop.clone();
+            named("unwind-tables", move || tables.serve(&wanted_queue, &stop))?
+        };
+        let symbolizer = symbolize::Symbolizer::new(options, output, stop.clone(), stats.clone());
         let naming = named("symbolizer", move || symbolizer.serve(&batch_queue))?;
         Ok(Self { stop, threads: vec![sampling, loading, naming], stats })
     }
 
-    /// Figures of the profiler about itself.
-    pub fn figures(&self) -> Vec<Figure> {
-        self.stats.figures()
-    }
-
-    /// How many user stacks ended for which reason.
-    pub fn ends(&self) -> Vec<(End, u64)> {
-        End::ALL.iter().map(|end| (*end, self.stats.ends[*end as usize].get())).collect()
+    /// What the profiler tells about itself.
+    pub fn watch(&self) -> Watch {
+        Watch(self.stats.clone())
     }
 
     /// Stops, and waits until the last profiles are handed out: keep taking them until the channel is closed.
     pub fn stop(self) {
         drop(self);
+    }
+}
+
+/// Looks at a profiler, also from other threads.
+#[derive(Debug, Clone)]
+pub struct Watch(Arc<Stats>);
+
+impl Watch {
+    /// Figures of the profiler about itself.
+    pub fn figures(&self) -> Vec<Figure> {
+        self.0.figures()
+    }
+
+    /// How many user stacks ended for which reason.
+    pub fn ends(&self) -> Vec<(End, u64)> {
+        End::ALL.iter().map(|end| (*end, self.0.ends[*end as usize].get())).collect()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Names of functions: of the kernel, of executables, of code that a runtime generated.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use argand_debuginfo::{Elf, NameTable, demangle};
 use hashbrown::HashMap;
@@ -43,12 +45,19 @@ pub(crate) struct Names {
     tables: Tables,
     /// By file and address of the function.
     shown: HashMap<(u32, u64), Arc<[SourceFrame]>>,
+    stop: Arc<AtomicBool>,
+    farewell: Option<Duration>,
+    stopped: Option<Instant>,
     stats: Arc<Stats>,
 }
 
 impl Names {
-    pub(crate) fn new(stats: Arc<Stats>) -> Self {
+    /// After `stop`, files are read for as long as `farewell`.
+    pub(crate) fn new(stop: Arc<AtomicBool>, farewell: Option<Duration>, stats: Arc<Stats>) -> Self {
         Self {
+            stop,
+            farewell,
+            stopped: None,
             kernel: KernelSymbols::default(),
             modules: Vec::new(),
             kernel_shown: HashMap::new(),
@@ -84,12 +93,18 @@ impl Names {
 
     /// The functions of an executable at an address of it, innermost first.
     pub(crate) fn native(&mut self, binary: &Binary, svma: u64) -> Arc<[SourceFrame]> {
-        let table = self.tables.get(binary, &self.stats);
+        let may_read = self.may_read();
+        let table = self.tables.get(binary, may_read, &self.stats);
         let Some(symbol) = table.lookup(svma) else {
             return one(&format!("{}+{svma:#x}", binary.short_name()));
         };
         let known = self.shown.entry((binary.number, symbol.address));
         known.or_insert_with(|| one(&demangle(symbol.name))).clone()
+    }
+
+    fn may_read(&mut self) -> bool {
+        let Some(farewell) = self.farewell.filter(|_| self.stop.load(Ordering::Relaxed)) else { return true };
+        self.stopped.get_or_insert_with(Instant::now).elapsed() < farewell
     }
 
     /// The function at an address of a process that lies in no file.
@@ -111,11 +126,14 @@ struct Tables {
 }
 
 impl Tables {
-    fn get(&mut self, binary: &Binary, stats: &Stats) -> Arc<NameTable> {
+    fn get(&mut self, binary: &Binary, may_read: bool, stats: &Stats) -> Arc<NameTable> {
         self.clock += 1;
         if let Some((table, used)) = self.by_file.get_mut(&binary.number) {
             *used = self.clock;
             return table.clone();
+        }
+        if !may_read {
+            return Arc::default();
         }
         let table = read_names(binary).unwrap_or_else(|error| {
             tracing::debug!(path = binary.path, %error, "no names can be read");

@@ -72,7 +72,7 @@ pub(crate) fn run(
             return;
         }
     };
-    if let Err(error) = state.run(&mut kernel, options.interval, stop) {
+    if let Err(error) = state.run(&mut kernel, options, stop) {
         tracing::error!(%error, "the profiler stops: its rings cannot be read");
     }
 }
@@ -117,7 +117,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn run(&mut self, kernel: &mut Kernel<'_>, interval: Duration, stop: &AtomicBool) -> Result<(), libbpf_rs::Error> {
+    fn run(&mut self, kernel: &mut Kernel<'_>, options: &Options, stop: &AtomicBool) -> Result<(), libbpf_rs::Error> {
         let stats = self.stats.clone();
         let this = RefCell::new(self);
         let (events_map, samples_map) = (kernel.map(|maps| &maps.events), kernel.map(|maps| &maps.samples));
@@ -140,6 +140,7 @@ impl Loop {
             builder.build()?
         };
         let mut window = (SystemTime::now(), Instant::now());
+        let mut interval = options.first_interval;
         let (mut next_look, mut next_sweep) = (window.1 + LOOK_EVERY, window.1 + SWEEP_EVERY);
         loop {
             let stopping = stop.load(Ordering::Relaxed);
@@ -170,6 +171,7 @@ impl Loop {
             // While naming lags behind, the interval goes on: nothing is lost but detail in time.
             if is_due && this.borrow_mut().hand_out(window.0, now.duration_since(window.1), stopping) {
                 window = (SystemTime::now(), now);
+                interval = options.interval;
             }
             if stopping {
                 return Ok(());

@@ -1,6 +1,7 @@
 //! Stacks of addresses to profiles with names.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::UNIX_EPOCH;
 
@@ -26,8 +27,14 @@ pub(crate) struct Symbolizer {
 }
 
 impl Symbolizer {
-    pub(crate) fn new(options: Options, output: SyncSender<ProcessProfile>, stats: Arc<Stats>) -> Self {
-        Self { options, output, names: Names::new(stats.clone()), stats }
+    pub(crate) fn new(
+        options: Options,
+        output: SyncSender<ProcessProfile>,
+        stop: Arc<AtomicBool>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let names = Names::new(stop, options.farewell, stats.clone());
+        Self { options, output, names, stats }
     }
 
     /// Makes profiles until no more batches can come.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
 use argand_debuginfo::Elf;
@@ -79,15 +80,21 @@ struct Slab {
 /// What is known of a file's frame descriptions.
 struct FileIndex {
     index: FrameIndex,
-    /// What a Go program has beside them.
-    go: Option<GoCode>,
+    /// Set where code without description keeps frame pointers.
+    undescribed: Option<FramePointerCode>,
 }
 
-/// Go keeps frame pointers in all of its code, and its stacks begin in functions that have no description of that.
-struct GoCode {
-    /// Where the outermost functions lie.
+/// Code that keeps frame pointers instead of being described.
+struct FramePointerCode {
+    /// Where Go's outermost functions lie, which have no description of that.
     outermost: Vec<Range<u64>>,
 }
+
+/// A program with fewer described functions per bytes of code was built without descriptions, and then with frame pointers
+/// for its own crash reports (Chromium). Usual are 100 to 500 bytes per function.
+const BYTES_PER_DESCRIBED_FUNCTION: u64 = 4096;
+/// Below that, few descriptions are just a small program.
+const MUCH_CODE_BYTES: u64 = 4 << 20;
 
 /// Functions that are the outermost of a goroutine's or a thread's stack.
 const GO_OUTERMOST: [&[u8]; 8] = [
@@ -101,11 +108,16 @@ const GO_OUTERMOST: [&[u8]; 8] = [
     b"runtime.clone.abi0",
 ];
 
-impl GoCode {
-    fn find(elf: &Elf<'_>) -> Option<Self> {
-        let go = GoTable::find(elf)?;
-        let outermost = go.functions().filter(|function| GO_OUTERMOST.contains(&function.name));
-        Some(Self { outermost: outermost.map(|function| function.svma..function.end).collect() })
+impl FramePointerCode {
+    fn find(elf: &Elf<'_>, index: &FrameIndex) -> Option<Self> {
+        if let Some(go) = GoTable::find(elf) {
+            let outermost = go.functions().filter(|function| GO_OUTERMOST.contains(&function.name));
+            return Some(Self { outermost: outermost.map(|function| function.svma..function.end).collect() });
+        }
+        let code: u64 =
+            elf.segments().iter().filter(|segment| segment.executable).map(|segment| segment.file_size).sum();
+        let is_described = (index.len() as u64).saturating_mul(BYTES_PER_DESCRIBED_FUNCTION) >= code;
+        (code >= MUCH_CODE_BYTES && !is_described).then(|| Self { outermost: Vec::new() })
     }
 
     /// Corrects a page of rows: code that nothing describes keeps frame pointers, and stacks stop where they begin.
@@ -150,9 +162,12 @@ impl Tables {
         })
     }
 
-    /// Serves requests until no more can come.
-    pub(crate) fn serve(mut self, wanted: &Receiver<Wanted>) {
+    /// Serves requests until no more can come, or nobody needs them any more.
+    pub(crate) fn serve(mut self, wanted: &Receiver<Wanted>, stop: &AtomicBool) {
         while let Ok(request) = wanted.recv() {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
             self.load(&request);
         }
     }
@@ -191,7 +206,9 @@ impl Tables {
         let elf = Elf::parse(image.bytes()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let sections = FrameSections::load(&elf);
         let known = known.unwrap_or_else(|| {
-            let file = Arc::new(FileIndex { index: sections.index(), go: GoCode::find(&elf) });
+            let index = sections.index();
+            let undescribed = FramePointerCode::find(&elf, &index);
+            let file = Arc::new(FileIndex { index, undescribed });
             self.indexes.insert(binary.number, file.clone());
             file
         });
@@ -211,11 +228,11 @@ impl Tables {
                 continue;
             }
             let mut page = sections.page(&known.index, number, &mut self.dictionary);
-            if let Some(go) = &known.go
+            if let Some(code) = &known.undescribed
                 && (page.is_some() || number == wanted)
             {
                 let invalid = || Page { number, rows: vec![RuleDictionary::INVALID.into()] };
-                go.correct(page.get_or_insert_with(invalid), &mut self.dictionary);
+                code.correct(page.get_or_insert_with(invalid), &mut self.dictionary);
             }
             self.write_rules();
             match page {
@@ -375,7 +392,7 @@ mod tests {
             fp: SavedFp::Same,
             ra: ReturnAddress::AtCfa { words: -1 },
         });
-        let go = GoCode { outermost: vec![0x1_0100..0x1_0140, 0x1_fff0..0x2_0020, 0x5_0000..0x5_0001] };
+        let go = FramePointerCode { outermost: vec![0x1_0100..0x1_0140, 0x1_fff0..0x2_0020, 0x5_0000..0x5_0001] };
         let mut page = Page { number: 1, rows: vec![0, 0x90 << 16 | u32::from(call), 0x120 << 16, 0x8000 << 16] };
         go.correct(&mut page, &mut dictionary);
         assert!(page.rows.is_sorted());
@@ -393,7 +410,7 @@ mod tests {
     #[test]
     fn the_index_used_longest_ago_gives_way() {
         let mut indexes = Indexes::default();
-        let index = || Arc::new(FileIndex { index: FrameIndex::default(), go: None });
+        let index = || Arc::new(FileIndex { index: FrameIndex::default(), undescribed: None });
         indexes.insert(1, index());
         indexes.insert(2, index());
         assert!(indexes.get(1).is_some());

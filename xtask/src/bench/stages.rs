@@ -29,7 +29,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         index = (index + 1) % profiles.len();
         let mut next_id = || ids.next().unwrap_or_default();
         let now_ns = super::corpus::now_ns();
-        let mut context = Context { limits: &limits, relabel: &argand_ingest::Relabeling::default(), now_ns, next_id: &mut next_id };
+        let mut context =
+            Context { limits: &limits, relabel: &argand_ingest::Relabeling::default(), now_ns, next_id: &mut next_id };
         let upload = argand_ingest::push(&pairs, raw, "", &mut context)?;
         upload.ok_or_else(|| anyhow::anyhow!("nothing left of a profile"))
     };

@@ -3,6 +3,7 @@
 //! Every test starts its own server on a free port with its own data directory, so the tests run side by side.
 //! A test that needs a runtime which this machine lacks prints `SKIPPED <name>: <what is missing>` and passes.
 
+mod agent;
 mod cli;
 mod clients;
 mod config;

@@ -123,6 +123,7 @@ pub(crate) fn profile(test: &str, command: &mut Command) -> Option<Folded> {
     let options = Options {
         rate_hz: 499,
         interval: Duration::from_secs(1),
+        first_interval: Duration::from_secs(1),
         targets: Targets::Processes(vec![child.0.id()]),
         ..Options::default()
     };
@@ -137,7 +138,7 @@ pub(crate) fn profile(test: &str, command: &mut Command) -> Option<Folded> {
     };
     warm_up(&profiler, &profiles);
     std::thread::sleep(Duration::from_secs(3));
-    let mut folded = Folded { figures: profiler.figures(), ends: profiler.ends(), ..Folded::default() };
+    let mut folded = Folded { figures: profiler.watch().figures(), ends: profiler.watch().ends(), ..Folded::default() };
     profiler.stop();
     let mut pids = BTreeSet::new();
     for profile in profiles {
@@ -151,7 +152,7 @@ pub(crate) fn profile(test: &str, command: &mut Command) -> Option<Folded> {
 /// Stacks are cut short until what they need was read: waits until nothing more is.
 fn warm_up(profiler: &Profiler, profiles: &Receiver<ProcessProfile>) {
     let read = || -> u64 {
-        let figures = profiler.figures();
+        let figures = profiler.watch().figures();
         figures.iter().filter(|f| ["pages_loaded", "pages_empty"].contains(&f.name)).map(|f| f.value).sum()
     };
     let mut before = 0;
