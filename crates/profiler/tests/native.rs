@@ -8,7 +8,7 @@ use support::{Folded, Program, cargo_less_rust, compile, gcc, profile};
 
 /// Most of what is sampled must reach the outermost frame.
 const COMPLETE: f64 = 0.98;
-/// How far a share may be from the truth: three standard deviations of 700 samples.
+/// How far a share may be from the truth: four standard deviations of 1,500 samples.
 const TOLERANCE: f64 = 0.05;
 
 fn check_complete(folded: &Folded) {

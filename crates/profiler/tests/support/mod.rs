@@ -137,7 +137,7 @@ pub(crate) fn profile(test: &str, command: &mut Command) -> Option<Folded> {
         }
     };
     warm_up(&profiler, &profiles);
-    std::thread::sleep(Duration::from_secs(3));
+    take_samples(&profiler, SAMPLES);
     let mut folded = Folded { figures: profiler.watch().figures(), ends: profiler.watch().ends(), ..Folded::default() };
     profiler.stop();
     let mut pids = BTreeSet::new();
@@ -147,6 +147,24 @@ pub(crate) fn profile(test: &str, command: &mut Command) -> Option<Folded> {
     }
     folded.processes = pids.len();
     Some(folded)
+}
+
+/// Enough that a share of 0.7 has a standard deviation of 0.012.
+const SAMPLES: u64 = 1500;
+
+/// Waits until so many samples were taken; a busy machine gives them slowly.
+fn take_samples(profiler: &Profiler, count: u64) {
+    let taken = || {
+        let figures = profiler.watch().figures();
+        figures.iter().find(|figure| figure.name == "samples").expect("samples are counted").value
+    };
+    let enough = taken() + count;
+    for _ in 0..600 {
+        if taken() >= enough {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Stacks are cut short until what they need was read: waits until nothing more is.
