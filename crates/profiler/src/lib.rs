@@ -18,7 +18,6 @@
 mod aggregate;
 mod files;
 mod image;
-mod kallsyms;
 mod kernel;
 mod memory;
 mod names;

@@ -1,5 +1,6 @@
 //! Names of functions: of the kernel, of executables, of code that a runtime generated.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,11 +9,13 @@ use argand_debuginfo::{Elf, NameTable, demangle};
 use hashbrown::HashMap;
 
 use crate::files::Binary;
-use crate::kallsyms::KernelSymbols;
 use crate::stats::Stats;
 
 /// Bound on the bytes of all name tables; the one used longest ago gives way. A table of a large server has 5 MB.
 const MAX_TABLE_BYTES: usize = 32 << 20;
+
+/// Bound on the kernel's list of functions; 5 MB are usual.
+const MAX_KALLSYMS_BYTES: u64 = 64 << 20;
 
 /// Bound on names kept as they are shown, some 100 bytes each; all are forgotten when they are more.
 const MAX_NAMES: usize = 65_536;
@@ -38,7 +41,7 @@ impl SourceFrame {
 
 /// Gives names, and remembers them.
 pub(crate) struct Names {
-    kernel: KernelSymbols,
+    kernel: NameTable,
     /// `/proc/modules` when the kernel's functions were read.
     modules: Vec<u8>,
     kernel_shown: HashMap<String, Arc<[SourceFrame]>>,
@@ -58,7 +61,7 @@ impl Names {
             stop,
             farewell,
             stopped: None,
-            kernel: KernelSymbols::default(),
+            kernel: NameTable::default(),
             modules: Vec::new(),
             kernel_shown: HashMap::new(),
             tables: Tables::default(),
@@ -72,7 +75,7 @@ impl Names {
         // Modules come and go, and their functions with them.
         let modules = std::fs::read("/proc/modules").unwrap_or_default();
         if self.kernel.is_empty() || modules != self.modules {
-            (self.kernel, self.modules) = (KernelSymbols::read(), modules);
+            (self.kernel, self.modules) = (kernel_functions(), modules);
             self.kernel_shown.clear();
         }
         if self.shown.len() > MAX_NAMES {
@@ -82,7 +85,7 @@ impl Names {
 
     /// The function of the kernel at an address.
     pub(crate) fn kernel(&mut self, address: u64) -> Arc<[SourceFrame]> {
-        match self.kernel.lookup(address) {
+        match self.kernel.lookup(address).map(|function| function.name) {
             Some(name) => match self.kernel_shown.get(name) {
                 Some(known) => known.clone(),
                 None => self.kernel_shown.entry(name.to_owned()).or_insert(one(name)).clone(),
@@ -107,10 +110,20 @@ impl Names {
         self.stopped.get_or_insert_with(Instant::now).elapsed() < farewell
     }
 
-    /// The function at an address of a process that lies in no file.
-    pub(crate) fn memory(&mut self, _pid: u32, _avma: u64) -> Arc<[SourceFrame]> {
+    /// What stands for code that lies in no file.
+    pub(crate) fn memory() -> Arc<[SourceFrame]> {
         one("[anonymous memory]")
     }
+}
+
+/// The running kernel's functions. Empty where their addresses are hidden from us.
+fn kernel_functions() -> NameTable {
+    let mut text = Vec::new();
+    let file = std::fs::File::open("/proc/kallsyms");
+    if let Err(error) = file.and_then(|file| file.take(MAX_KALLSYMS_BYTES).read_to_end(&mut text)) {
+        tracing::warn!(%error, "the kernel's functions have no names: /proc/kallsyms cannot be read");
+    }
+    NameTable::of_kallsyms(&text)
 }
 
 fn one(name: &str) -> Arc<[SourceFrame]> {

@@ -113,7 +113,6 @@ enum Place {
 struct Builder<'b> {
     batch: &'b Batch,
     code: &'b Code,
-    key: ProcessKey,
     profile: Profile,
     locations: HashMap<Place, LocationId>,
     strings: HashMap<String, StringId>,
@@ -136,7 +135,6 @@ impl<'b> Builder<'b> {
         Self {
             batch,
             code: &process.code,
-            key: process.key,
             profile,
             locations: HashMap::new(),
             strings: HashMap::new(),
@@ -198,7 +196,7 @@ impl<'b> Builder<'b> {
                 Some(binary) => (self.mapping(&binary), svma, names.native(&binary, svma)),
                 None => (MappingId(0), svma, one("[unknown file]")),
             },
-            Place::Memory(avma) => (MappingId(0), avma, names.memory(self.key.pid, avma)),
+            Place::Memory(avma) => (MappingId(0), avma, Names::memory()),
             Place::End(Some(end)) => (MappingId(0), 0, one(&format!("[not unwound further: {}]", end.help()))),
             Place::End(None) => (MappingId(0), 0, one("[more different stacks than are kept]")),
         };
