@@ -63,7 +63,7 @@ pub struct Segment {
 impl Segment {
     /// Whether the address lies in the part of it that comes from the file.
     pub fn holds(&self, svma: u64) -> bool {
-        svma.wrapping_sub(self.svma) < self.file_size
+        svma.checked_sub(self.svma).is_some_and(|offset| offset < self.file_size)
     }
 }
 
@@ -184,7 +184,9 @@ impl<'d> Elf<'d> {
 
     /// Whether the address lies in an executable segment.
     pub fn is_code(&self, svma: u64) -> bool {
-        self.segments.iter().any(|segment| segment.executable && svma.wrapping_sub(segment.svma) < segment.memory_size)
+        let holds =
+            |segment: &Segment| svma.checked_sub(segment.svma).is_some_and(|offset| offset < segment.memory_size);
+        self.segments.iter().any(|segment| segment.executable && holds(segment))
     }
 
     /// The file offset of an address, if it comes from the file.
@@ -195,7 +197,9 @@ impl<'d> Elf<'d> {
 
     /// The address at which a byte of the file is loaded. Where segments share a page of the file, code wins.
     pub fn svma_of(&self, file_offset: u64) -> Option<u64> {
-        let holds = |segment: &&Segment| file_offset.wrapping_sub(segment.file_offset) < segment.file_size;
+        let holds = |segment: &&Segment| {
+            file_offset.checked_sub(segment.file_offset).is_some_and(|offset| offset < segment.file_size)
+        };
         self.by_offset(holds).map(|segment| segment.svma.wrapping_add(file_offset - segment.file_offset))
     }
 
@@ -207,7 +211,8 @@ impl<'d> Elf<'d> {
         const PAGE: u64 = 4096;
         let holds = |segment: &&Segment| {
             let first = segment.file_offset & !(PAGE - 1);
-            file_offset.wrapping_sub(first) < segment.file_size.saturating_add(segment.file_offset - first)
+            let size = segment.file_size.saturating_add(segment.file_offset - first);
+            file_offset.checked_sub(first).is_some_and(|offset| offset < size)
         };
         let segment = self.by_offset(holds)?;
         let svma = segment.svma.wrapping_add(file_offset.wrapping_sub(segment.file_offset));

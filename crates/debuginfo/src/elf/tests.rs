@@ -96,6 +96,22 @@ fn mappings_of_this_process_give_one_bias_per_file() {
 }
 
 #[test]
+fn segments_that_wrap_around_hold_nothing_before_them() {
+    let mut file = vec![0u8; 200];
+    file[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
+    file[16..21].copy_from_slice(&[2, 0, 62, 0, 1]);
+    (file[0x20], file[0x36], file[0x38]) = (64, 56, 1);
+    (file[64], file[68]) = (1, 5);
+    file[72..80].copy_from_slice(&0x100u64.to_le_bytes()); // file offset
+    file[80..88].copy_from_slice(&0x40_0000u64.to_le_bytes());
+    file[96..112].fill(0xff); // sizes in file and memory
+    let elf = Elf::parse(&file).unwrap();
+    assert_eq!((elf.file_offset_of(0x1000), elf.svma_of(0x10), elf.bytes_at(0x1000)), (None, None, None));
+    assert!(!elf.is_code(0x1000) && elf.is_code(0x40_0000));
+    assert_eq!(elf.svma_of(0x101), Some(0x40_0001));
+}
+
+#[test]
 fn what_is_no_elf_file_is_named() {
     let header = |class, data, machine: u16| {
         let mut file = vec![0; 64];

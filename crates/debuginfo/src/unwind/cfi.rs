@@ -7,7 +7,7 @@ use gimli::read::{
     BaseAddresses, CfaRule, CieOrFde, CommonInformationEntry, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, Operation,
     RegisterRule, UnwindContext, UnwindContextStorage, UnwindExpression, UnwindOffset, UnwindSection, UnwindTableRow,
 };
-use gimli::{Encoding, LittleEndian, Register, Vendor};
+use gimli::{EhFrameOffset, Encoding, LittleEndian, Register, Vendor};
 use hashbrown::HashMap;
 use memchr::memmem;
 
@@ -488,7 +488,9 @@ impl Lister<'_> {
             self.report.damaged += 1;
             return;
         };
-        let Some(table) = header.table() else { return self.list(section, bases, What::eh_frame) };
+        let (Some(table), Ok(start)) = (header.table(), header.eh_frame_ptr().direct()) else {
+            return self.list(section, bases, What::eh_frame);
+        };
         let mut cies = HashMap::new();
         let mut entries = table.iter(bases);
         loop {
@@ -500,14 +502,15 @@ impl Lister<'_> {
                     return;
                 }
             };
-            let frame = table.pointer_to_offset(pointer).and_then(|offset| {
-                let partial = section.partial_fde_from_offset(bases, offset)?;
-                let frame = partial.parse(|section, bases, offset| cached_cie(&mut cies, section, bases, offset))?;
-                Ok((frame, offset.0))
+            let offset = pointer.direct().ok().and_then(|svma| usize::try_from(svma.checked_sub(start)?).ok());
+            let frame = offset.and_then(|offset| {
+                let partial = section.partial_fde_from_offset(bases, EhFrameOffset(offset)).ok()?;
+                let parsed = partial.parse(|section, bases, offset| cached_cie(&mut cies, section, bases, offset));
+                Some((parsed.ok()?, offset))
             });
             match frame {
-                Ok((frame, offset)) => self.add(frame.initial_address(), frame.len(), offset, What::eh_frame),
-                Err(_) => self.report.damaged += 1,
+                Some((frame, offset)) => self.add(frame.initial_address(), frame.len(), offset, What::eh_frame),
+                None => self.report.damaged += 1,
             }
         }
     }
